@@ -1,0 +1,1 @@
+//! DTLS-SRTP key agreement (RFC 5764), always as the server.

@@ -1,0 +1,18 @@
+//! kall's data plane: a sans-IO media core in an I/O shell.
+//!
+//! Bytes and a time go in; bytes, events and a deadline come out. Only [`io`] knows sockets,
+//! threads and clocks; dependencies point one way:
+//! `io → shard → session → forward, rtp, codec, srtp, ice, dtls → wire, time`.
+
+pub mod codec;
+pub mod dtls;
+pub mod forward;
+pub mod ice;
+pub mod io;
+pub mod limits;
+pub mod rtp;
+pub mod session;
+pub mod shard;
+pub mod srtp;
+pub mod time;
+pub mod wire;

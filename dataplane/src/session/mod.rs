@@ -1,0 +1,1 @@
+//! One peer: transport, published tracks and slots, wired together.

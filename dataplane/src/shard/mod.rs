@@ -1,0 +1,1 @@
+//! All sessions of one core: the top of the sans-IO part.

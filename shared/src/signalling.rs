@@ -1,0 +1,525 @@
+//! WebSocket messages between a client and the control plane, as in the product's reference.
+//!
+//! `"type"` names the message. A client message may carry `"id"`; its answer or error then has
+//! the same value as `"re"`. Text lengths are bounded by the receiver, see [`limits`].
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::media::{Kind, Source};
+
+/// Bounds of one message; the frame itself is at most [`limits::FRAME`] bytes.
+pub mod limits {
+    /// Longest client frame in bytes; a longer one closes with 1009.
+    pub const FRAME: usize = 256 << 10;
+    /// Longest chat text in characters.
+    pub const CHAT_TEXT: usize = 4_096;
+    /// Longest display name in characters.
+    pub const NAME: usize = 64;
+    /// Longest password in bytes.
+    pub const PASSWORD: usize = 128;
+    /// Longest SDP in bytes.
+    pub const SDP: usize = 192 << 10;
+}
+
+/// Close codes of the WebSocket beyond those of RFC 6455.
+pub mod close {
+    /// The token was refused.
+    pub const AUTH_FAILED: u16 = 4401;
+    /// A second join with the same identity took over.
+    pub const REPLACED: u16 = 4409;
+    /// The client did not read what it was sent.
+    pub const TOO_SLOW: u16 = 4408;
+}
+
+/// What a participant may do in its room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Everything.
+    Host,
+    /// Everything but ending the room and changing hosts.
+    CoHost,
+    /// Publish, subscribe, chat.
+    Guest,
+    /// Subscribe only.
+    Viewer,
+}
+
+/// A client's frame: the message and its optional id.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+pub struct ClientFrame {
+    /// Comes back as `re`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional, type = "string | number"))]
+    pub id: Option<Value>,
+    /// The message.
+    #[serde(flatten)]
+    pub message: ClientMessage,
+}
+
+/// Client to server.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export, optional_fields))]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ClientMessage {
+    /// Enters a room.
+    Join {
+        /// Id or slug.
+        room: String,
+        /// If the room asks for one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        password: Option<String>,
+        /// Display name; the token's name wins.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// Token of an earlier `joined`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resume: Option<String>,
+        /// Whether free video slots fill by themselves; default true.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        auto_subscribe: Option<bool>,
+    },
+    /// Leaves at once.
+    Leave,
+    /// Names the source of a line, before or with the offer that has it.
+    Publish {
+        /// The line.
+        mid: String,
+        /// What it shows.
+        source: Source,
+    },
+    /// An SDP offer, for the server or with `to` for a participant.
+    Offer {
+        /// The session description.
+        sdp: String,
+        /// Identity it is relayed to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+    },
+    /// An SDP answer, relayed to a participant.
+    Answer {
+        /// The session description.
+        sdp: String,
+        /// Identity it is relayed to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+    },
+    /// A trickled candidate.
+    Candidate {
+        /// `RTCIceCandidateInit`, or null for the end.
+        #[cfg_attr(feature = "typescript", ts(type = "RTCIceCandidateInit | null"))]
+        candidate: Value,
+        /// Identity it is relayed to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+    },
+    /// Asks for a track in a video slot.
+    Subscribe {
+        /// Which track.
+        track_id: String,
+        /// Wished layer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        layer: Option<Layer>,
+        /// The slot; any free one if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mid: Option<String>,
+        /// Higher first when bandwidth is short.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        priority: Option<u8>,
+        /// Widest useful picture in pixels.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_width: Option<u32>,
+        /// Highest useful picture in pixels.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_height: Option<u32>,
+        /// Most useful frames per second.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_fps: Option<u32>,
+    },
+    /// Empties the slots of a track.
+    Unsubscribe {
+        /// Which track.
+        track_id: String,
+    },
+    /// The sender's own track is silent from now on.
+    Mute {
+        /// `audio`, `video`, `screen` or a track id.
+        track: String,
+    },
+    /// The sender's own track is back.
+    Unmute {
+        /// `audio`, `video`, `screen` or a track id.
+        track: String,
+    },
+    /// A chat message.
+    Chat {
+        /// The text.
+        text: String,
+        /// Identity of the only reader; everybody if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+    },
+}
+
+impl ClientMessage {
+    /// Every `type` a client may send, for telling an unknown type from a malformed message.
+    pub const TYPES: [&str; 11] = [
+        "join",
+        "leave",
+        "publish",
+        "offer",
+        "answer",
+        "candidate",
+        "subscribe",
+        "unsubscribe",
+        "mute",
+        "unmute",
+        "chat",
+    ];
+}
+
+/// A layer of a track, by ascending measured resolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+#[serde(rename_all = "snake_case")]
+pub enum Layer {
+    /// The smallest.
+    Low,
+    /// The middle one.
+    Medium,
+    /// The largest.
+    High,
+    /// Whatever bandwidth and window allow.
+    Auto,
+}
+
+/// A server's frame: the message, and which client message it answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+pub struct ServerFrame {
+    /// The client's `id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional, type = "string | number"))]
+    pub re: Option<Value>,
+    /// The message.
+    #[serde(flatten)]
+    pub message: ServerMessage,
+}
+
+/// Server to client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export, optional_fields))]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerMessage {
+    /// The join was accepted.
+    Joined {
+        /// The room's id.
+        room: String,
+        /// Who the client is.
+        identity: String,
+        /// What it may do.
+        role: Role,
+        /// Token for a later `join`; the last one stays valid until this one is used.
+        resume: String,
+        /// Whether the media session of the resumed connection still lives.
+        resumed: bool,
+        /// Who is there, without the client itself.
+        participants: Vec<Participant>,
+        /// For `RTCPeerConnection`; empty unless the operator runs TURN.
+        ice_servers: Vec<IceServer>,
+        /// The room's settings.
+        room_info: RoomInfo,
+        /// The server.
+        server: ServerInfo,
+    },
+    /// Somebody came.
+    ParticipantJoined {
+        /// Who.
+        identity: String,
+        /// Display name.
+        name: String,
+        /// What it may do.
+        role: Role,
+    },
+    /// Somebody left.
+    ParticipantLeft {
+        /// Who.
+        identity: String,
+    },
+    /// A relayed offer.
+    Offer {
+        /// The session description.
+        sdp: String,
+        /// The sender.
+        from: String,
+    },
+    /// The server's answer, or with `from` a relayed one.
+    Answer {
+        /// The session description.
+        sdp: String,
+        /// The sender, if it was a participant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+    },
+    /// A relayed candidate.
+    Candidate {
+        /// `RTCIceCandidateInit`, or null for the end.
+        #[cfg_attr(feature = "typescript", ts(type = "RTCIceCandidateInit | null"))]
+        candidate: Value,
+        /// The sender.
+        from: String,
+    },
+    /// Media of a track has begun to flow.
+    TrackPublished {
+        /// Its id.
+        track_id: String,
+        /// Audio or video.
+        kind: Kind,
+        /// What it shows.
+        source: Source,
+        /// The publisher.
+        from: String,
+        /// The publisher's line.
+        mid: String,
+        /// Whether it is muted.
+        muted: bool,
+        /// Whether it has several layers.
+        simulcast: bool,
+    },
+    /// A track is gone.
+    TrackUnpublished {
+        /// Its id.
+        track_id: String,
+        /// The publisher.
+        from: String,
+    },
+    /// The state of one of the client's slots; `track_id` null: empty.
+    Slot {
+        /// The slot's line.
+        mid: String,
+        /// Rises with every change of occupant.
+        epoch: u32,
+        /// Who feeds it.
+        track_id: Option<String>,
+        /// Its publisher.
+        from: Option<String>,
+        /// The layer in use.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        layer: Option<Layer>,
+        /// Why it stays empty.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A track fell silent.
+    Muted {
+        /// Its publisher.
+        identity: String,
+        /// `audio`, `video`, `screen` or a track id.
+        track: String,
+        /// Who did it.
+        by: String,
+    },
+    /// A track is back.
+    Unmuted {
+        /// Its publisher.
+        identity: String,
+        /// `audio`, `video`, `screen` or a track id.
+        track: String,
+        /// Who did it.
+        by: String,
+    },
+    /// A chat message; the sender gets its own too.
+    Chat {
+        /// Its id.
+        id: String,
+        /// The sender.
+        from: String,
+        /// The text.
+        text: String,
+        /// Set on private messages.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+        /// Seconds since 1970.
+        #[cfg_attr(feature = "typescript", ts(type = "number"))]
+        timestamp: i64,
+    },
+    /// The data plane was lost: offer anew on a new peer connection.
+    MediaRestarted,
+    /// The room is over.
+    RoomClosed,
+    /// The client was sent away.
+    Kicked {
+        /// Who.
+        identity: String,
+        /// By whom.
+        by: String,
+    },
+    /// What was asked can't be done; the connection goes on unless it says otherwise.
+    Error {
+        /// Stable code.
+        code: ErrorCode,
+        /// In words, naming the field where there is one.
+        message: String,
+    },
+}
+
+/// Codes of `error` messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The token is missing, expired, forged or for another room.
+    AuthFailed,
+    /// Not JSON, or a field of the wrong shape.
+    BadMessage,
+    /// No such `type`.
+    UnknownType,
+    /// The role does not allow it.
+    PermissionDenied,
+    /// No such room, or it is closed.
+    RoomNotFound,
+    /// `max_participants` are there.
+    RoomFull,
+    /// The room is locked.
+    RoomLocked,
+    /// The room has a password.
+    PasswordRequired,
+    /// Another password.
+    PasswordWrong,
+    /// Join first.
+    NotJoined,
+    /// Already joined.
+    AlreadyJoined,
+    /// No such participant.
+    ParticipantNotFound,
+    /// No such track, or it left.
+    TrackNotFound,
+    /// No such slot, or none free.
+    SlotNotFound,
+    /// The offer can't be used; the message says why.
+    SdpInvalid,
+    /// Too many messages.
+    RateLimited,
+    /// Another connection with the same identity took over.
+    Replaced,
+    /// The data plane is away; it is being restarted.
+    MediaUnavailable,
+    /// A bug or an outage on the server's side.
+    Internal,
+}
+
+/// One participant in `joined`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+pub struct Participant {
+    /// Who.
+    pub identity: String,
+    /// Display name.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// RFC 3339, UTC.
+    pub joined_at: String,
+    /// What it publishes.
+    pub tracks: Vec<Track>,
+}
+
+/// One track in `joined`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+pub struct Track {
+    /// Its id.
+    pub track_id: String,
+    /// Audio or video.
+    pub kind: Kind,
+    /// What it shows.
+    pub source: Source,
+    /// Whether it is muted.
+    pub muted: bool,
+    /// Whether it has several layers.
+    pub simulcast: bool,
+}
+
+/// An entry for `RTCConfiguration.iceServers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export, optional_fields))]
+pub struct IceServer {
+    /// `turn:` and `stun:` URLs.
+    pub urls: Vec<String>,
+    /// For TURN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// For TURN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
+/// The room in `joined`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+pub struct RoomInfo {
+    /// Id.
+    pub id: String,
+    /// For links.
+    pub slug: String,
+    /// For people.
+    pub name: String,
+    /// Most participants.
+    pub max_participants: u32,
+    /// Whether newcomers are refused.
+    pub locked: bool,
+}
+
+/// The server in `joined`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+pub struct ServerInfo {
+    /// Build.
+    pub version: String,
+    /// What this server can do beyond the base protocol.
+    pub features: Vec<String>,
+    /// Highest video bitrate in bit/s the client should send.
+    pub max_bitrate: u32,
+    /// Highest bitrate of a shared screen in bit/s.
+    pub screen_share_bitrate: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_examples_are_understood() {
+        for text in [
+            r#"{"type": "join", "room": "rm_a1b2c3d4"}"#,
+            r#"{"type": "leave"}"#,
+            r#"{"type": "offer", "sdp": "v=0"}"#,
+            r#"{"type": "answer", "sdp": "v=0"}"#,
+            r#"{"type": "candidate", "candidate": {"candidate": ""}}"#,
+            r#"{"type": "mute", "track": "audio"}"#,
+            r#"{"type": "unmute", "track": "audio"}"#,
+            r#"{"type": "chat", "text": "Hello!", "to": null}"#,
+            r#"{"type": "chat", "text": "Private msg", "to": "user-2", "id": 7}"#,
+            r#"{"type": "subscribe", "track_id": "tr_abc", "layer": "medium"}"#,
+            r#"{"type": "unsubscribe", "track_id": "tr_abc"}"#,
+        ] {
+            let frame: ClientFrame = serde_json::from_str(text).expect(text);
+            let value = serde_json::to_value(&frame).expect("serialises");
+            let kind = value["type"].as_str().expect("has a type");
+            assert!(ClientMessage::TYPES.contains(&kind), "{kind} is listed");
+        }
+    }
+
+    #[test]
+    fn an_answer_repeats_the_id() {
+        let frame = ServerFrame {
+            re: Some(Value::from(7)),
+            message: ServerMessage::MediaRestarted,
+        };
+        let text = serde_json::to_string(&frame).expect("serialises");
+        assert_eq!(text, r#"{"re":7,"type":"media_restarted"}"#);
+    }
+}
