@@ -1,0 +1,87 @@
+# The two commands of the README are `make run` and `make test`; the rest are their parts.
+# Every target installs what it lacks (deploy/install-tools.sh) and fails when that can't be had.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+WEB := controlplane/web
+BROWSER := tests/browser
+# Seconds each fuzz target runs.
+FUZZ_SECONDS ?= 30
+
+.PHONY: help run test test-full lint audit build unit web-test browser release bench fuzz \
+	tools-build tools-test tools-fuzz
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: build ## Build what is missing and start a server on http://localhost:7880
+	@[ -e kall.toml ] || $(TARGET)/debug/kall setup
+	@exec $(TARGET)/debug/kall dev
+
+test: lint unit web-test browser ## Everything fast: lints, unit, integration and browser tests
+
+test-full: fuzz ## What takes longer: every fuzz target for FUZZ_SECONDS
+
+release: tools-build $(WEB)/dist/index.html ## Optimised binaries in target/release
+	cargo build --release --locked -p kall-controlplane -p kall-dataplane
+
+bench: tools-build $(WEB)/dist/index.html ## Criterion benches of the parts
+	cargo bench --locked -p kall-benches
+
+# --- parts of `make test` -----------------------------------------------------------------------
+
+lint: tools-test $(WEB)/dist/index.html ## Formatting, clippy, licences, types of the web client
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo deny --log-level error check licenses bans sources
+	npm --prefix $(WEB) run check
+
+audit: tools-test ## Published advisories (needs the network)
+	cargo deny check advisories
+
+build: tools-build $(WEB)/dist/index.html
+	cargo build --workspace --bins --locked
+
+# One build for the programs and the tests, so that features are resolved once; the tests with real
+# processes run the programs built here.
+unit: tools-test $(WEB)/dist/index.html ## Rust tests, those with real processes included
+	cargo build --workspace --bins --tests --locked
+	cargo nextest run --workspace --locked
+
+web-test: tools-test $(WEB)/dist/index.html ## Tests of the web client's logic
+	npm --prefix $(WEB) test
+
+browser: tools-test build $(BROWSER)/node_modules/.package-lock.json ## Tests in a real browser
+	KALL_BIN_DIR=$(TARGET)/debug npm --prefix $(BROWSER) test
+
+fuzz: tools-fuzz ## Every fuzz target for FUZZ_SECONDS
+	FUZZ_SECONDS=$(FUZZ_SECONDS) deploy/fuzz.sh
+
+# --- files --------------------------------------------------------------------------------------
+
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
+	npm --prefix $(WEB) ci --no-audit --no-fund
+	@touch $@
+
+$(BROWSER)/node_modules/.package-lock.json: $(BROWSER)/package-lock.json
+	npm --prefix $(BROWSER) ci --no-audit --no-fund
+	@touch $@
+
+$(WEB)/dist/index.html: $(WEB)/node_modules/.package-lock.json $(shell find $(WEB)/src $(WEB)/public \
+		$(WEB)/index.html $(WEB)/vite.config.ts $(WEB)/tsconfig.json -type f 2>/dev/null)
+	npm --prefix $(WEB) run build
+	@touch $@
+
+tools-build:
+	@deploy/install-tools.sh build
+
+tools-test:
+	@deploy/install-tools.sh test
+
+tools-fuzz:
+	@deploy/install-tools.sh fuzz

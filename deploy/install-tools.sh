@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Installs what building and testing need on Debian or Ubuntu. Run it as often as you like: what is
+# there stays untouched. It asks nothing, uses sudo when it isn't root, and ends with a clear line
+# and status 1 when something can't be had: a missing tool is an error, never a skipped test.
+#
+#   deploy/install-tools.sh build    compilers, Node.js (checked), what `make run` needs
+#   deploy/install-tools.sh test     also Chromium, network tools, cargo-nextest, cargo-deny
+#   deploy/install-tools.sh fuzz     also cargo-fuzz
+set -euo pipefail
+
+# The versions the project is checked with; a newer one that is already installed is accepted.
+readonly NEXTEST=0.9.143 DENY=0.20.2 FUZZ=0.13.2
+readonly RUST_MIN=1.95.0 NODE_MIN=20.19.0
+
+die() {
+    printf 'install-tools: %s\n' "$*" >&2
+    exit 1
+}
+
+say() { printf 'install-tools: %s\n' "$*"; }
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# at_least FOUND WANTED: whether the version FOUND is WANTED or newer.
+at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif have sudo; then
+        sudo "$@"
+    else
+        die "not root and no sudo: run as root: $*"
+    fi
+}
+
+apt_updated=no
+apt_install() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    have apt-get || die "no apt-get here; install by hand: ${missing[*]}"
+    say "apt-get install ${missing[*]}"
+    if [ $apt_updated = no ]; then
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q </dev/null >/dev/null ||
+            die "apt-get update failed; these packages are needed: ${missing[*]}"
+        apt_updated=yes
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -q --no-install-recommends "${missing[@]}" </dev/null >/dev/null ||
+        die "apt-get could not install: ${missing[*]}"
+}
+
+rust() {
+    have cargo || die "no cargo: install Rust $RUST_MIN or newer (https://rustup.rs)"
+    have rustc || die "no rustc: install Rust $RUST_MIN or newer (https://rustup.rs)"
+    local version
+    version=$(rustc --version | cut -d' ' -f2)
+    at_least "${version%%-*}" "$RUST_MIN" || die "rustc $version is too old, $RUST_MIN or newer is needed"
+}
+
+node() {
+    have node || die "no node: install Node.js $NODE_MIN or newer (https://nodejs.org)"
+    have npm || die "no npm: install Node.js $NODE_MIN or newer with npm"
+    local version
+    version=$(command node --version)
+    at_least "${version#v}" "$NODE_MIN" || die "node $version is too old, $NODE_MIN or newer is needed"
+}
+
+# cargo_tool NAME WANTED: a cargo subcommand from source. Minutes on a small machine, once.
+cargo_tool() {
+    local name=$1 wanted=$2 found=''
+    if have "cargo-$name"; then
+        found=$("cargo-$name" "$name" --version 2>/dev/null | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1) || true
+        if [ -n "$found" ] && at_least "$found" "$wanted"; then
+            return 0
+        fi
+        say "cargo-$name ${found:-of unknown version} is older than $wanted"
+    fi
+    say "cargo install cargo-$name $wanted (compiles; 2 to 8 minutes on two cores)"
+    # Its own target folder: the project's lints and profiles don't apply to a tool.
+    env -u CARGO_TARGET_DIR -u RUSTFLAGS cargo install --locked --quiet --force \
+        --version "$wanted" "cargo-$name" </dev/null ||
+        die "cargo-$name $wanted could not be built"
+}
+
+build_tools() {
+    apt_install build-essential ca-certificates git pkg-config
+    rust
+    node
+}
+
+test_tools() {
+    build_tools
+    for component in rustfmt clippy; do
+        cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 ||
+            die "no $component: rustup component add $component"
+    done
+    apt_install iproute2
+    have chromium || apt_install chromium
+    have chromium || die "the package chromium gave no chromium command (on Ubuntu it may be a snap)"
+    cargo_tool nextest $NEXTEST
+    cargo_tool deny $DENY
+}
+
+PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+case "${1:-test}" in
+build) build_tools ;;
+test) test_tools ;;
+fuzz)
+    build_tools
+    cargo_tool fuzz $FUZZ
+    ;;
+*) die "unknown set '$1': build, test or fuzz" ;;
+esac
