@@ -1,0 +1,1 @@
+//! Tests with the two real programs.

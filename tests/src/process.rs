@@ -1,0 +1,101 @@
+//! Processes as the kernel shows them. The data plane is nobody's child once `kall` was killed, so
+//! it is found by what it was started with, never by name alone: other servers may be running.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A living process, told apart from a later one with the same number by its start time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    /// Process id.
+    pub pid: u32,
+    start: u64,
+}
+
+impl Process {
+    /// The process with this id, if there is one that runs (a zombie does not).
+    #[must_use]
+    pub fn find(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in parentheses may hold anything; the fields start after the last one.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let state = fields.first()?;
+        let start = fields.get(19)?.parse().ok()?;
+        (*state != "Z" && *state != "X").then_some(Self { pid, start })
+    }
+
+    /// Whether this very process still runs.
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        Self::find(self.pid) == Some(self)
+    }
+
+    /// Sends a signal by its name, as in `kill -TERM`.
+    pub fn signal(self, name: &str) {
+        if self.is_alive() {
+            let _ = std::process::Command::new("kill")
+                .arg(format!("-{name}"))
+                .arg(self.pid.to_string())
+                .status();
+        }
+    }
+}
+
+/// Every living process of the program file `name` whose command line or environment mentions `folder`.
+#[must_use]
+pub fn of_folder(name: &str, folder: &Path) -> Vec<Process> {
+    let folder = folder.as_os_str().as_encoded_bytes();
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| {
+            let proc = PathBuf::from(format!("/proc/{pid}"));
+            let program = fs::read_link(proc.join("exe")).unwrap_or_default();
+            // A binary that was rebuilt meanwhile reads "name (deleted)".
+            let program = program
+                .file_name()
+                .and_then(|file| file.to_str())
+                .unwrap_or_default();
+            let same_program = program.strip_suffix(" (deleted)").unwrap_or(program) == name;
+            same_program
+                && ["cmdline", "environ"]
+                    .iter()
+                    .any(|file| fs::read(proc.join(file)).is_ok_and(|bytes| contains(&bytes, folder)))
+        })
+        .filter_map(Process::find)
+        .collect()
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_found_by_its_folder_and_known_to_be_dead_afterwards() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .env("FOLDER_OF_THE_TEST", folder.path())
+            .spawn()
+            .expect("sleep starts");
+        let program = fs::read_link(format!("/proc/{}/exe", child.id())).expect("its program");
+        let program = program
+            .file_name()
+            .and_then(|file| file.to_str())
+            .expect("a name")
+            .to_owned();
+        let found = Process::find(child.id()).expect("it runs");
+        // The fork becomes the program at exec; spawn() returns only after that.
+        assert_eq!(of_folder(&program, folder.path()), [found]);
+        found.signal("KILL");
+        child.wait().expect("it ended");
+        assert!(!found.is_alive());
+    }
+}
