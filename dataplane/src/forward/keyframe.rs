@@ -1,0 +1,174 @@
+//! When a publisher layer is asked for a key frame (PLI, RFC 4585 section 6.3.1).
+//!
+//! Owns one layer's request: those of many subscribers merge into one, requests are spaced, and one that
+//! was lost is repeated while anybody waits. A key frame costs as much as many other frames, so a
+//! hundred people who join at once must cause one or two.
+
+use std::time::Duration;
+
+use crate::time::Time;
+
+/// Spacing of requests to a low or only layer.
+pub const SPACING_LOW: Duration = Duration::from_millis(500);
+
+/// Spacing of requests to a middle or high layer, whose key frames are large.
+pub const SPACING_HIGH: Duration = Duration::from_secs(1);
+
+/// A request unanswered for two round trips is repeated, within these bounds.
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// The gate before one publisher layer.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyframeGate {
+    spacing: Duration,
+    /// When the request is to be (re)sent, while somebody waits.
+    due: Option<Time>,
+    last_sent: Option<Time>,
+    retry: Duration,
+}
+
+impl KeyframeGate {
+    /// Nobody waits yet.
+    #[must_use]
+    pub const fn new(spacing: Duration) -> Self {
+        Self {
+            spacing,
+            due: None,
+            last_sent: None,
+            retry: RETRY_MAX,
+        }
+    }
+
+    /// Somebody needs a key frame. `rtt` is the round trip to the publisher, if known.
+    pub fn request(&mut self, now: Time, rtt: Option<Duration>) {
+        self.retry = rtt
+            .map_or(RETRY_MAX, |rtt| (rtt * 2).clamp(RETRY_MIN, RETRY_MAX))
+            .max(self.spacing);
+        if self.due.is_none() {
+            let earliest = self.last_sent.map_or(now, |sent| sent + self.spacing);
+            self.due = Some(earliest.max(now));
+        }
+    }
+
+    /// A key frame begins: whoever waited has it.
+    pub fn on_keyframe(&mut self) {
+        self.due = None;
+    }
+
+    /// Nobody waits any more.
+    pub fn cancel(&mut self) {
+        self.due = None;
+    }
+
+    /// Whether to send a request now. It stays pending until a key frame comes.
+    pub fn poll(&mut self, now: Time) -> bool {
+        let due = self.due.is_some_and(|due| now >= due);
+        if due {
+            self.last_sent = Some(now);
+            self.due = Some(now + self.retry);
+        }
+        due
+    }
+
+    /// When [`Self::poll`] has something to send.
+    #[must_use]
+    pub fn poll_deadline(&self) -> Time {
+        self.due.unwrap_or(Time::FAR_FUTURE)
+    }
+
+    /// Whether somebody waits.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.due.is_some()
+    }
+}
+
+/// Least time between two key frame requests of one subscriber that are listened to.
+const SUBSCRIBER_SPACING: Duration = Duration::from_millis(200);
+
+/// Requests of one subscriber that are listened to in [`SUBSCRIBER_WINDOW`].
+const SUBSCRIBER_REQUESTS: usize = 3;
+
+/// See [`SUBSCRIBER_REQUESTS`]: one bad receiver must not lower everybody's picture.
+const SUBSCRIBER_WINDOW: Duration = Duration::from_secs(10);
+
+/// Bounds what one subscriber may ask for on one slot.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SubscriberLimit {
+    heard: [Option<Time>; SUBSCRIBER_REQUESTS],
+    next: usize,
+}
+
+impl SubscriberLimit {
+    /// Nothing asked yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            heard: [None; SUBSCRIBER_REQUESTS],
+            next: 0,
+        }
+    }
+
+    /// Whether a PLI or FIR that came now is listened to.
+    pub fn admit(&mut self, now: Time) -> bool {
+        let latest = self.heard[(self.next + SUBSCRIBER_REQUESTS - 1) % SUBSCRIBER_REQUESTS];
+        if latest.is_some_and(|at| now.since(at) < SUBSCRIBER_SPACING)
+            || self.heard[self.next].is_some_and(|at| now.since(at) < SUBSCRIBER_WINDOW)
+        {
+            return false;
+        }
+        self.heard[self.next] = Some(now);
+        self.next = (self.next + 1) % SUBSCRIBER_REQUESTS;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RTT: Option<Duration> = Some(Duration::from_millis(50));
+
+    #[test]
+    fn a_crowd_causes_one_request() {
+        let mut gate = KeyframeGate::new(SPACING_LOW);
+        let mut sent = 0;
+        for millis in 0..100 {
+            gate.request(Time::from_millis(millis), RTT);
+            sent += u32::from(gate.poll(Time::from_millis(millis)));
+        }
+        gate.on_keyframe();
+        // One of them came after the key frame had begun: it waits for the spacing.
+        gate.request(Time::from_millis(110), RTT);
+        assert_eq!(gate.poll_deadline(), Time::from_millis(500));
+        assert!(!gate.poll(Time::from_millis(499)));
+        assert!(gate.poll(Time::from_millis(500)));
+        assert_eq!(sent, 1);
+    }
+
+    #[test]
+    fn a_lost_request_is_repeated_until_the_key_frame_comes() {
+        let mut gate = KeyframeGate::new(SPACING_LOW);
+        gate.request(Time::ZERO, Some(Duration::from_millis(400)));
+        let mut sent = Vec::new();
+        while sent.len() < 3 {
+            let now = gate.poll_deadline();
+            assert!(gate.poll(now));
+            sent.push(now.as_millis());
+        }
+        assert_eq!(sent, [0, 800, 1600]);
+        gate.on_keyframe();
+        assert_eq!(gate.poll_deadline(), Time::FAR_FUTURE);
+    }
+
+    #[test]
+    fn one_subscriber_is_heard_three_times_in_ten_seconds() {
+        let mut limit = SubscriberLimit::new();
+        let heard: Vec<u64> = (0..20_000)
+            .step_by(100)
+            .filter(|&millis| limit.admit(Time::from_millis(millis)))
+            .collect();
+        assert_eq!(heard, [0, 200, 400, 10_000, 10_200, 10_400]);
+    }
+}
