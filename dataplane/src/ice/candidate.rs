@@ -1,0 +1,105 @@
+//! The candidate pairs of a session: one per remote address that proved to know the password.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::time::Time;
+
+/// Pairs kept per session. A browser on Wi-Fi, mobile data and a VPN, with IPv4 and IPv6, uses six.
+pub const PAIRS_MAX: usize = 8;
+
+/// Where packets of a session go to and leave from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// Our address that the peer sends to; answers leave from it, or a NAT drops them.
+    pub local: IpAddr,
+}
+
+/// A validated pair.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pair {
+    pub(super) path: Path,
+    /// The last check or packet over it whose authenticity was proved.
+    pub(super) heard: Time,
+}
+
+/// What [`Pairs::validate`] changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Validated {
+    pub(super) new: bool,
+    pub(super) evicted: Option<SocketAddr>,
+}
+
+/// At most [`PAIRS_MAX`] pairs, and which of them is in use.
+#[derive(Debug, Clone)]
+pub(super) struct Pairs {
+    pairs: Vec<Pair>,
+    selected: Option<SocketAddr>,
+}
+
+impl Pairs {
+    pub(super) fn new() -> Self {
+        Self {
+            pairs: Vec::with_capacity(PAIRS_MAX),
+            selected: None,
+        }
+    }
+
+    /// Notes an authenticated check over `path`. A ninth pair takes the place of the one that was
+    /// silent for longest and is not in use.
+    pub(super) fn validate(&mut self, now: Time, path: Path) -> Validated {
+        if let Some(pair) = self.get_mut(path.remote) {
+            pair.heard = now;
+            // A peer that reached us over another of our addresses expects answers from there.
+            pair.path.local = path.local;
+            return Validated {
+                new: false,
+                evicted: None,
+            };
+        }
+        let evicted = if self.pairs.len() == PAIRS_MAX {
+            self.evict()
+        } else {
+            None
+        };
+        self.pairs.push(Pair { path, heard: now });
+        Validated { new: true, evicted }
+    }
+
+    fn evict(&mut self) -> Option<SocketAddr> {
+        let oldest = self
+            .pairs
+            .iter()
+            .enumerate()
+            .filter(|(_, pair)| Some(pair.path.remote) != self.selected)
+            .min_by_key(|(_, pair)| pair.heard)?
+            .0;
+        Some(self.pairs.remove(oldest).path.remote)
+    }
+
+    /// Puts a validated pair into use; whether that changed anything.
+    pub(super) fn select(&mut self, remote: SocketAddr) -> bool {
+        if self.selected == Some(remote) || self.get(remote).is_none() {
+            return false;
+        }
+        self.selected = Some(remote);
+        true
+    }
+
+    pub(super) fn selected(&self) -> Option<&Pair> {
+        self.get(self.selected?)
+    }
+
+    pub(super) fn get(&self, remote: SocketAddr) -> Option<&Pair> {
+        self.pairs.iter().find(|pair| pair.path.remote == remote)
+    }
+
+    pub(super) fn get_mut(&mut self, remote: SocketAddr) -> Option<&mut Pair> {
+        self.pairs.iter_mut().find(|pair| pair.path.remote == remote)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Pair> {
+        self.pairs.iter()
+    }
+}
