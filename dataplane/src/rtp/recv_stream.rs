@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::rtp::capture_clock::{SrPair, ticks_between};
 use crate::rtp::ext_seq::{SeqUnwrapper, TsUnwrapper};
 use crate::time::{Ntp, Time};
+use crate::wire::rtcp::ReportBlock;
 
 /// Cumulative loss is a signed 24-bit field (RFC 3550 section 6.4.1).
 const LOST_MAX: i64 = 0x7f_ffff;
@@ -17,25 +18,6 @@ const LOST_MIN: i64 = -0x80_0000;
 /// Sender reports refused in a row before the newest is believed: reports don't overtake each other
 /// for seconds, so a clock that stays behind was set anew.
 const REFUSED_MAX: u8 = 3;
-
-/// What a receiver report says about one stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Reception {
-    /// The stream.
-    pub ssrc: u32,
-    /// Packets lost since the last report, in 1/256 of those expected.
-    pub fraction_lost: u8,
-    /// Packets lost since the start, clamped to 24 bits with sign.
-    pub cumulative_lost: i32,
-    /// Cycles and highest sequence number.
-    pub highest_sequence: u32,
-    /// Interarrival jitter in RTP ticks.
-    pub jitter: u32,
-    /// Middle 32 bits of the newest sender report's NTP time, zero without one.
-    pub last_sr: u32,
-    /// Delay since that report, in 1/65536 s.
-    pub delay_since_last_sr: u32,
-}
 
 /// What became of a sender report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +166,7 @@ impl RecvStream {
 
     /// The report on this stream; starts a new interval for the fraction lost. None before the
     /// first packet.
-    pub fn reception(&mut self, now: Time) -> Option<Reception> {
+    pub fn report_block(&mut self, now: Time) -> Option<ReportBlock> {
         let highest = self.seq.highest()?;
         let expected = highest - self.first_seq + 1;
         let lost = expected as i64 - self.packets as i64;
@@ -197,7 +179,7 @@ impl RecvStream {
             let delay = (now.since(at).as_nanos() << 16) / 1_000_000_000;
             (lsr, u32::try_from(delay).unwrap_or(u32::MAX))
         });
-        Some(Reception {
+        Some(ReportBlock {
             ssrc: self.ssrc,
             fraction_lost: (lost_now * 256).checked_div(expected_now).unwrap_or(0).min(255) as u8,
             cumulative_lost: lost.clamp(LOST_MIN, LOST_MAX) as i32,
@@ -264,13 +246,13 @@ mod tests {
                 100,
             );
         }
-        let report = stream.reception(Time::from_millis(100)).unwrap();
+        let report = stream.report_block(Time::from_millis(100)).unwrap();
         // 0..=98 expected: the last lost one isn't known yet.
         assert_eq!(report.cumulative_lost, 24);
         assert_eq!(report.fraction_lost, (24 * 256 / 99) as u8);
         // From 65486 through the wrap to 48 in the second cycle.
         assert_eq!(report.highest_sequence, 65_536 + 48);
-        let report = stream.reception(Time::from_millis(200)).unwrap();
+        let report = stream.report_block(Time::from_millis(200)).unwrap();
         assert_eq!((report.fraction_lost, report.cumulative_lost), (0, 24));
     }
 
@@ -280,7 +262,7 @@ mod tests {
         stream.on_packet(Time::ZERO, 10, 0, 100);
         stream.on_packet(Time::ZERO, 12, 0, 100);
         assert_eq!(stream.on_recovered(11, 0, 100).0, stream.extend_seq(11));
-        assert_eq!(stream.reception(Time::ZERO).unwrap().cumulative_lost, 1);
+        assert_eq!(stream.report_block(Time::ZERO).unwrap().cumulative_lost, 1);
     }
 
     #[test]
@@ -289,7 +271,7 @@ mod tests {
         for _ in 0..3 {
             stream.on_packet(Time::ZERO, 10, 0, 100);
         }
-        let report = stream.reception(Time::ZERO).unwrap();
+        let report = stream.report_block(Time::ZERO).unwrap();
         assert_eq!((report.cumulative_lost, report.fraction_lost), (-2, 0));
     }
 
@@ -301,7 +283,7 @@ mod tests {
             let at = u64::from(index) * 20 + if index % 2 == 0 { 0 } else { 4 };
             stream.on_packet(Time::from_millis(at), index as u16, index * 1800, 100);
         }
-        let jitter = stream.reception(Time::ZERO).unwrap().jitter;
+        let jitter = stream.report_block(Time::ZERO).unwrap().jitter;
         assert!((355..=360).contains(&jitter), "{jitter}");
     }
 
@@ -310,7 +292,7 @@ mod tests {
         let mut stream = stream();
         stream.on_packet(Time::ZERO, 1, 0, 1);
         stream.on_sender_report(Time::from_millis(100), Ntp(0x1_2345_6789_0000), 0);
-        let report = stream.reception(Time::from_millis(600)).unwrap();
+        let report = stream.report_block(Time::from_millis(600)).unwrap();
         assert_eq!(report.last_sr, 0x2345_6789);
         assert_eq!(report.delay_since_last_sr, 32_768);
     }

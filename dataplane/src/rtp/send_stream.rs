@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use crate::rtp::recv_stream::Reception;
 use crate::time::{Ntp, Time, WallClock};
+use crate::wire::rtcp::ReportBlock;
+use crate::wire::rtcp::sr::SenderInfo;
 
 /// A stream that sent nothing for this long has nothing to report: a receiver would take the report's
 /// RTP time for the position of a picture that isn't there.
@@ -15,19 +16,6 @@ const SILENT_AFTER: Duration = Duration::from_secs(2);
 
 /// Round trips above this are a forged or mangled LSR.
 const RTT_MAX: Duration = Duration::from_secs(10);
-
-/// What a sender report says about one stream (RFC 3550 section 6.4.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SenderInfo {
-    /// Wall clock, the same for every stream of this process.
-    pub ntp: Ntp,
-    /// RTP time at that moment.
-    pub rtp: u32,
-    /// Packets sent, modulo 2^32.
-    pub packets: u32,
-    /// Payload bytes sent, modulo 2^32.
-    pub octets: u32,
-}
 
 /// One outbound SSRC.
 #[derive(Debug, Clone)]
@@ -73,15 +61,16 @@ impl SendStream {
     #[must_use]
     pub fn sender_info(&self, now: Time, wall: &WallClock, rtp: u32) -> Option<SenderInfo> {
         self.is_active(now).then(|| SenderInfo {
+            ssrc: self.ssrc,
             ntp: wall.ntp(now),
-            rtp,
-            packets: self.packets as u32,
-            octets: self.octets as u32,
+            rtp_timestamp: rtp,
+            packet_count: self.packets as u32,
+            octet_count: self.octets as u32,
         })
     }
 
     /// Takes in what the receiver reports about this stream.
-    pub fn on_reception(&mut self, now: Time, wall: &WallClock, report: &Reception) {
+    pub fn on_report_block(&mut self, now: Time, wall: &WallClock, report: &ReportBlock) {
         self.fraction_lost = report.fraction_lost;
         self.cumulative_lost = report.cumulative_lost;
         self.jitter = report.jitter;
@@ -171,7 +160,10 @@ mod tests {
         assert!(stream.on_sent(Time::ZERO, 100));
         assert!(!stream.on_sent(Time::from_millis(1000), 50));
         let info = stream.sender_info(Time::from_millis(1000), &wall, 99).unwrap();
-        assert_eq!((info.packets, info.octets, info.rtp), (2, 150, 99));
+        assert_eq!(
+            (info.packet_count, info.octet_count, info.rtp_timestamp),
+            (2, 150, 99)
+        );
         assert!(stream.sender_info(Time::from_millis(3000), &wall, 99).is_none());
         assert!(stream.on_sent(Time::from_millis(4000), 1));
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::rtp::ext_seq::SeqUnwrapper;
 use crate::time::Time;
+use crate::wire::rtcp::twcc;
 
 /// Arrivals remembered: half a second at 4000 packets/s, a power of two.
 const ARRIVALS: usize = 2048;
@@ -17,7 +18,7 @@ const ARRIVALS: usize = 2048;
 const LATE_MAX: Duration = Duration::from_millis(500);
 
 /// Statuses in one message: with two bytes of delta each it stays below 1200 bytes.
-pub const STATUSES_MAX: u64 = 400;
+pub const STATUSES_MAX: usize = 400;
 
 /// Interval of feedback below [`BUSY_BITS_PER_SECOND`].
 pub const INTERVAL: Duration = Duration::from_millis(100);
@@ -29,10 +30,7 @@ pub const INTERVAL_BUSY: Duration = Duration::from_millis(50);
 pub const BUSY_BITS_PER_SECOND: u64 = 1_000_000;
 
 /// Nanoseconds in one unit of delta.
-const TICK: u64 = 250_000;
-
-/// Ticks in one unit of reference time (64 ms).
-const REFERENCE_TICKS: u64 = 256;
+const TICK: u64 = twcc::TICK_MICROS * 1000;
 
 #[derive(Debug, Clone, Copy)]
 struct Arrival {
@@ -40,25 +38,13 @@ struct Arrival {
     ticks: u64,
 }
 
-/// One feedback message: which packets, relative to which time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Feedback {
-    /// First transport sequence number covered, extended.
-    pub base: u64,
-    /// How many it covers, 1 to [`STATUSES_MAX`].
-    pub count: u16,
-    /// Reference time in units of 64 ms, 24 bits.
-    pub reference_time: u32,
-    /// Counts messages, modulo 256.
-    pub number: u8,
-    reference_ticks: u64,
-}
-
 /// Arrivals of one session's packets.
 #[derive(Debug)]
 pub struct TwccRecorder {
     unwrapper: SeqUnwrapper,
     arrivals: Vec<Option<Arrival>>,
+    /// Where the next message's arrivals are laid out.
+    scratch: Vec<Option<u64>>,
     /// First number the next feedback covers; reopened downwards by a late arrival.
     base: Option<u64>,
     number: u8,
@@ -76,6 +62,7 @@ impl TwccRecorder {
         Self {
             unwrapper: SeqUnwrapper::new(),
             arrivals: vec![None; ARRIVALS],
+            scratch: Vec::with_capacity(STATUSES_MAX),
             base: None,
             number: 0,
             last_feedback: now,
@@ -116,14 +103,14 @@ impl TwccRecorder {
         }
         let oldest_ticks = ticks.saturating_sub(LATE_MAX.as_nanos() as u64 / TICK);
         (seq + 1..=highest)
-            .take(STATUSES_MAX as usize)
+            .take(STATUSES_MAX)
             .find_map(|above| self.arrival(above))
             .is_some_and(|above| above >= oldest_ticks)
     }
 
-    /// The next feedback message, if one is due; call again until it gives none.
-    /// [`Self::deltas`] has its contents.
-    pub fn poll(&mut self, now: Time) -> Option<Feedback> {
+    /// Writes the next feedback message into `buf`, if one is due, and gives its length; call again
+    /// until it gives none. `media_ssrc` is any of the publisher's streams.
+    pub fn poll(&mut self, now: Time, buf: &mut [u8], sender_ssrc: u32, media_ssrc: u32) -> Option<usize> {
         if !self.sending {
             if now < self.due {
                 return None;
@@ -135,49 +122,36 @@ impl TwccRecorder {
             self.last_feedback = now;
             self.due = Time::FAR_FUTURE;
         }
-        let next = self.base.zip(self.unwrapper.highest());
-        let Some((base, highest)) = next.filter(|(base, highest)| base <= highest) else {
-            self.sending = false;
-            return None;
-        };
-        let mut end = base;
-        let mut first = None;
-        let mut last = 0;
-        while end <= highest && end - base < STATUSES_MAX {
-            if let Some(ticks) = self.arrival(end) {
-                // A delta is 16 bits with sign; what is further away opens the next message.
-                if first.is_some() && i16::try_from(ticks as i64 - last as i64).is_err() {
-                    break;
-                }
-                first.get_or_insert(ticks);
-                last = ticks;
-            }
-            end += 1;
-        }
-        // With nothing received in the range, any time will do: the losses are what it tells.
-        let reference = first.unwrap_or(now.as_nanos() / TICK) / REFERENCE_TICKS;
-        let feedback = Feedback {
-            base,
-            count: (end - base) as u16,
-            reference_time: (reference & 0xff_ffff) as u32,
-            number: self.number,
-            reference_ticks: reference * REFERENCE_TICKS,
-        };
-        self.number = self.number.wrapping_add(1);
-        self.base = Some(end);
-        Some(feedback)
+        let written = self.write(buf, sender_ssrc, media_ssrc);
+        self.sending = written.is_some();
+        written
     }
 
-    /// For each number the message covers: the delta to the arrival before it (to the reference
-    /// time for the first) in 250 us, or none if it hasn't arrived.
-    pub fn deltas(&self, feedback: &Feedback) -> impl Iterator<Item = Option<i16>> + Clone {
-        let mut before = feedback.reference_ticks;
-        (feedback.base..feedback.base + u64::from(feedback.count)).map(move |seq| {
-            let ticks = self.arrival(seq)?;
-            let delta = i16::try_from(ticks as i64 - before as i64).ok()?;
-            before = ticks;
-            Some(delta)
-        })
+    fn write(&mut self, buf: &mut [u8], sender_ssrc: u32, media_ssrc: u32) -> Option<usize> {
+        let highest = self.unwrapper.highest()?;
+        let mut base = self.base.filter(|&base| base <= highest)?;
+        loop {
+            let mut scratch = std::mem::take(&mut self.scratch);
+            scratch.clear();
+            scratch.extend((base..=highest).take(STATUSES_MAX).map(|seq| self.arrival(seq)));
+            self.scratch = scratch;
+            if self.scratch.iter().any(Option::is_some) {
+                break;
+            }
+            // A message needs one arrival for its reference time: so many losses in a row go untold,
+            // and the sender takes them from the jump of the base.
+            base += self.scratch.len() as u64;
+        }
+        let feedback = twcc::Feedback {
+            sender_ssrc,
+            media_ssrc,
+            base_sequence: base as u16,
+            feedback_count: self.number,
+        };
+        let written = twcc::write(buf, &feedback, &self.scratch)?;
+        self.number = self.number.wrapping_add(1);
+        self.base = Some(base + written.statuses as u64);
+        Some(written.len)
     }
 
     /// When the next feedback is due.
@@ -199,4 +173,148 @@ impl TwccRecorder {
 
 fn index(seq: u64) -> usize {
     (seq % ARRIVALS as u64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::rtcp::{self, Rtcp};
+
+    /// Everything that is due, as (message number, sequence number, arrival in ticks).
+    fn drain(recorder: &mut TwccRecorder, now: Time) -> Vec<(u8, u16, Option<i64>)> {
+        let mut buf = [0; 1200];
+        let mut statuses = Vec::new();
+        while let Some(len) = recorder.poll(now, &mut buf, 1, 2) {
+            for packet in rtcp::packets(&buf[..len]) {
+                let Ok(Rtcp::Twcc(feedback)) = packet else {
+                    panic!("{packet:?}");
+                };
+                let number = feedback.feedback_count();
+                statuses.extend(feedback.arrivals().map(|(seq, at)| (number, seq, at)));
+            }
+        }
+        statuses
+    }
+
+    fn at(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    #[test]
+    fn reports_after_the_interval_and_then_rests() {
+        let mut recorder = TwccRecorder::new(Time::ZERO);
+        recorder.on_packet(at(10), 65_535, 100);
+        recorder.on_packet(at(12), 1, 100);
+        assert_eq!(recorder.poll_deadline(), at(100));
+        assert!(drain(&mut recorder, at(99)).is_empty());
+        assert_eq!(
+            drain(&mut recorder, at(100)),
+            [(0, 65_535, Some(40)), (0, 0, None), (0, 1, Some(48))]
+        );
+        assert_eq!(recorder.poll_deadline(), Time::FAR_FUTURE);
+    }
+
+    #[test]
+    fn a_late_packet_reopens_the_base() {
+        let mut recorder = TwccRecorder::new(Time::ZERO);
+        for seq in [10, 11, 13] {
+            recorder.on_packet(at(10), seq, 100);
+        }
+        drain(&mut recorder, at(100));
+        recorder.on_packet(at(130), 12, 100);
+        // A repeat changes nothing: the first arrival counts.
+        recorder.on_packet(at(140), 11, 100);
+        assert_eq!(
+            drain(&mut recorder, at(200)),
+            [(1, 12, Some(520)), (1, 13, Some(40))]
+        );
+    }
+
+    #[test]
+    fn too_late_is_not_reported() {
+        let mut recorder = TwccRecorder::new(Time::ZERO);
+        for seq in [10, 12] {
+            recorder.on_packet(at(10), seq, 100);
+        }
+        drain(&mut recorder, at(100));
+        recorder.on_packet(at(600), 11, 100);
+        assert!(drain(&mut recorder, at(700)).is_empty());
+    }
+
+    #[test]
+    fn a_busy_publisher_hears_twice_as_often() {
+        let mut recorder = TwccRecorder::new(Time::ZERO);
+        for step in 0..100u16 {
+            recorder.on_packet(at(u64::from(step)), step, 1200);
+        }
+        drain(&mut recorder, at(100));
+        recorder.on_packet(at(101), 100, 1200);
+        assert_eq!(recorder.poll_deadline(), at(150));
+    }
+
+    #[test]
+    fn a_hostile_jump_is_bounded() {
+        let mut recorder = TwccRecorder::new(Time::ZERO);
+        recorder.on_packet(at(1), 0, 100);
+        recorder.on_packet(at(2), 32_000, 100);
+        let statuses = drain(&mut recorder, at(100));
+        assert!(statuses.len() <= ARRIVALS, "{}", statuses.len());
+        assert_eq!(statuses.last(), Some(&(0, 32_000, Some(8))));
+    }
+
+    proptest! {
+        /// Through the wire and back: over loss, reordering, repeats and wraps each packet's first arrival
+        /// is told exactly, nothing that came is told lost in the end, nothing else is told received.
+        #[test]
+        fn tells_what_came(
+            start: u16,
+            fates in prop::collection::vec((0u8..100, 0u64..60, 1u64..8), 1..1500),
+        ) {
+            let mut clock = 0;
+            let mut arrivals: Vec<(u64, u16)> = Vec::new();
+            for (index, (fate, delay, spacing)) in fates.iter().enumerate() {
+                clock += spacing;
+                let seq = start.wrapping_add(index as u16);
+                if *fate >= 10 {
+                    arrivals.push((clock + delay, seq));
+                }
+                if *fate >= 95 {
+                    arrivals.push((clock + delay + 3, seq));
+                }
+            }
+            arrivals.sort_unstable();
+            let mut recorder = TwccRecorder::new(Time::ZERO);
+            let mut truth: BTreeMap<u16, i64> = BTreeMap::new();
+            let mut told: BTreeMap<u16, Option<i64>> = BTreeMap::new();
+            let mut number = 0u8;
+            let mut arrivals = arrivals.into_iter().peekable();
+            for now in 0..clock + 300 {
+                while let Some((_, seq)) = arrivals.next_if(|(time, _)| *time == now) {
+                    recorder.on_packet(at(now), seq, 500);
+                    truth.entry(seq).or_insert(now as i64 * 4);
+                }
+                if recorder.poll_deadline() <= at(now) {
+                    for (message, seq, arrival) in drain(&mut recorder, at(now)) {
+                        if message != number {
+                            number = number.wrapping_add(1);
+                            prop_assert_eq!(message, number);
+                        }
+                        if told.insert(seq, arrival).flatten().is_some() {
+                            prop_assert!(arrival.is_some(), "{} came and is told lost", seq);
+                        }
+                    }
+                }
+            }
+            for (seq, arrival) in &truth {
+                prop_assert_eq!(told.get(seq), Some(&Some(*arrival)), "{}", seq);
+            }
+            for (seq, arrival) in &told {
+                prop_assert_eq!(arrival.as_ref(), truth.get(seq), "{}", seq);
+            }
+        }
+    }
 }
