@@ -1,0 +1,63 @@
+import { describe, expect, it } from "vitest";
+import { decode } from "./decode";
+
+const joined = {
+  type: "joined",
+  room: "rm_a1b2c3d4",
+  identity: "user-1",
+  role: "host",
+  resume: "token",
+  resumed: false,
+  participants: [
+    {
+      identity: "user-2",
+      name: "Bob",
+      role: "guest",
+      joined_at: "2026-03-16T10:00:00Z",
+      tracks: [{ track_id: "tr_a", kind: "audio", source: "microphone", muted: false, simulcast: false }],
+    },
+  ],
+  ice_servers: [{ urls: ["turn:turn.example.com"], username: "u", credential: null }],
+  room_info: { id: "rm_a1b2c3d4", slug: "standup-a1b2", name: "Standup", max_participants: 20, locked: false },
+  server: { version: "0.1.0", features: [], max_bitrate: 3_000_000, screen_share_bitrate: 5_000_000 },
+};
+
+describe("decode", () => {
+  it("takes a whole joined and drops nulls", () => {
+    const decoded = decode(JSON.stringify({ re: 1, ...joined }));
+    expect(decoded).toEqual({
+      ok: true,
+      re: 1,
+      message: { ...joined, ice_servers: [{ urls: ["turn:turn.example.com"], username: "u" }] },
+    });
+  });
+
+  it("reads an empty slot, whose members are null on the wire", () => {
+    const decoded = decode('{"type":"slot","mid":"5","epoch":3,"track_id":null,"from":null,"reason":"codec"}');
+    expect(decoded).toEqual({ ok: true, re: undefined, message: { type: "slot", mid: "5", epoch: 3, reason: "codec" } });
+  });
+
+  it.each([
+    ["not JSON", "{"],
+    ["not an object", "[]"],
+    ["type", '{"re":1}'],
+    ["slot.epoch", '{"type":"slot","mid":"5","epoch":"3"}'],
+    ["track_published.source", '{"type":"track_published","track_id":"t","kind":"video","source":"scanner","from":"u","mid":"0","muted":false,"simulcast":false}'],
+    ["joined.tracks", JSON.stringify({ ...joined, participants: [{ ...joined.participants[0], tracks: {} }] })],
+    ["joined.room_info", JSON.stringify({ ...joined, room_info: null })],
+  ])("refuses a frame that is malformed: %s", (detail, frame) => {
+    expect(decode(frame)).toMatchObject({ ok: false, why: "malformed", detail });
+  });
+
+  it("tells a type it does not know from a malformed one", () => {
+    expect(decode('{"type":"hologram","re":"x"}')).toEqual({ ok: false, why: "unknown_type", detail: "hologram", re: "x" });
+    expect(decode('{"type":"constructor"}')).toMatchObject({ ok: false, why: "unknown_type" });
+  });
+
+  it("keeps an error code of a newer server", () => {
+    expect(decode('{"type":"error","code":"too_warm","message":"Cool down."}')).toMatchObject({
+      ok: true,
+      message: { type: "error", code: "too_warm", message: "Cool down." },
+    });
+  });
+});

@@ -1,0 +1,25 @@
+// The protocol as the rest of the client sees it: generated types, and nothing undecoded.
+
+export type { ClientFrame } from "./generated/ClientFrame";
+export type { ClientMessage } from "./generated/ClientMessage";
+export type { ErrorCode } from "./generated/ErrorCode";
+export type { IceServer } from "./generated/IceServer";
+export type { Kind } from "./generated/Kind";
+export type { Participant } from "./generated/Participant";
+export type { Role } from "./generated/Role";
+export type { RoomInfo } from "./generated/RoomInfo";
+export type { ServerInfo } from "./generated/ServerInfo";
+export type { ServerMessage } from "./generated/ServerMessage";
+export type { Source } from "./generated/Source";
+export type { Track } from "./generated/Track";
+export { decode, type Decoded } from "./decode";
+
+import type { ServerMessage } from "./generated/ServerMessage";
+
+export type Joined = Extract<ServerMessage, { type: "joined" }>;
+
+/** Close codes beyond those of RFC 6455. */
+export const CLOSE = { authFailed: 4401, tooSlow: 4408, replaced: 4409 } as const;
+
+/** Bounds the server puts on what it is sent. */
+export const LIMITS = { chatText: 4096, name: 64, password: 128 } as const;

@@ -1,0 +1,313 @@
+// A participant's meeting: signalling, the peer connection and own devices, wired to the room's
+// state. This is where it is decided when a peer connection lives on and when it is replaced.
+// No DOM and no framework; pages read `state` and call the actions.
+
+import type { Joined, ServerMessage, Source } from "../protocol";
+import type { DeviceKind, LocalMedia } from "../media/local";
+import { DEFAULT_SLOTS, Peer, type CreateConnection } from "../rtc/peer";
+import { backoff } from "../signalling/backoff";
+import { Signalling, type ConnectionState, type SignallingEnvironment, type SignallingOptions } from "../signalling/reconnect";
+import { Disconnected, realTimers, Refused, type Timers } from "../signalling/socket";
+import { audioSlots } from "./selectors";
+import { SpeakingDetector } from "./speaking";
+import { initialRoom, reduce, type RoomEvent, type RoomState } from "./store";
+
+/** How the media path is. */
+export type MediaState =
+  | "connecting"
+  | "connected"
+  /** Packets stopped; the browser still tries. */
+  | "interrupted"
+  /** Given up; a new connection is built. */
+  | "failed";
+
+export interface MeetingState {
+  readonly room: RoomState;
+  readonly connection: ConnectionState;
+  readonly media: MediaState;
+  /** The server lost its media plane and this client is building a new connection. */
+  readonly restarting: boolean;
+  /** Words of the server about an offer it could not use. */
+  readonly mediaProblem: string | undefined;
+  /** Counts peer connections: streams of an earlier one are dead. */
+  readonly generation: number;
+}
+
+export interface MeetingEnvironment {
+  readonly signalling?: SignallingEnvironment;
+  readonly createConnection?: CreateConnection;
+  readonly timers: Timers;
+  now(): number;
+  /** Loudness of the own microphone, 0 to 1. */
+  ownLevel(): number;
+}
+
+export const realEnvironment: MeetingEnvironment = {
+  timers: realTimers,
+  now: () => performance.now(),
+  ownLevel: () => 0,
+};
+
+/** How often levels are read, in milliseconds: a ring that follows speech, not syllables. */
+const LEVELS_EVERY_MS = 200;
+const SOURCE: Record<DeviceKind, Source> = { microphone: "microphone", camera: "camera" };
+/** The names that `mute` has for own tracks. */
+const MUTE_NAME: Record<DeviceKind, string> = { microphone: "audio", camera: "video" };
+const KINDS: readonly DeviceKind[] = ["microphone", "camera"];
+
+export class Meeting {
+  private current: MeetingState;
+  private readonly listeners = new Set<(state: MeetingState) => void>();
+  private readonly signalling: Signalling;
+  private peer: Peer | undefined;
+  private joined: Joined | undefined;
+  /** Rebuilds since media last worked, for the back-off. */
+  private rebuilds = 0;
+  private retry: number | undefined;
+  private levelTimer: number | undefined;
+  private readonly speaking = new SpeakingDetector();
+  private readonly stopFollowingLocal: () => void;
+
+  constructor(
+    options: SignallingOptions,
+    private readonly local: LocalMedia,
+    private readonly environment: MeetingEnvironment = realEnvironment,
+  ) {
+    this.signalling = new Signalling(
+      options,
+      { onState: (connection) => this.connectionChanged(connection), onMessage: (message) => this.receive(message) },
+      environment.signalling,
+    );
+    this.current = {
+      room: initialRoom(options.name),
+      connection: this.signalling.state,
+      media: "connecting",
+      restarting: false,
+      mediaProblem: undefined,
+      generation: 0,
+    };
+    this.stopFollowingLocal = local.onChange(() => void this.localChanged());
+  }
+
+  get state(): MeetingState {
+    return this.current;
+  }
+
+  onChange(listener: (state: MeetingState) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  start(): void {
+    this.signalling.start();
+    this.levelTimer = this.environment.timers.set(() => void this.readLevels(), LEVELS_EVERY_MS);
+  }
+
+  leave(): void {
+    this.signalling.leave();
+  }
+
+  retryNow(): void {
+    this.signalling.retryNow();
+  }
+
+  /** Resolves when the server has the message. */
+  async sendChat(text: string): Promise<void> {
+    await this.signalling.request({ type: "chat", text });
+  }
+
+  setChatOpen(open: boolean): void {
+    this.reduce({ type: "chat_open", open });
+  }
+
+  /** What a slot receives now. */
+  stream(mid: string): MediaStream | undefined {
+    return this.peer?.stream(mid);
+  }
+
+  private connectionChanged(connection: ConnectionState): void {
+    this.update({ connection });
+    if (connection.name === "ended") this.close();
+  }
+
+  private receive(message: ServerMessage): void {
+    this.reduce({ type: "message", message });
+    switch (message.type) {
+      case "joined":
+        this.entered(message);
+        break;
+      case "media_restarted":
+        this.update({ restarting: true });
+        void this.buildPeer();
+        break;
+      case "track_published":
+        if (message.from === this.current.room.identity) this.syncMutes(false);
+        break;
+      default:
+        break;
+    }
+  }
+
+  private entered(joined: Joined): void {
+    this.joined = joined;
+    if (joined.resumed && this.peer && this.current.media !== "failed") {
+      // The media session lived on: the same connection goes on with it.
+      if (this.peer.needsNegotiation) void this.negotiate(this.peer);
+      this.syncMutes(true);
+    } else {
+      void this.buildPeer();
+    }
+  }
+
+  private async buildPeer(): Promise<void> {
+    const joined = this.joined;
+    if (!joined) return;
+    this.clearRetry();
+    this.peer?.close();
+    this.reduce({ type: "media_reset" });
+    this.update({ media: "connecting", mediaProblem: undefined });
+    const { max_bitrate, screen_share_bitrate } = joined.server;
+    const peer: Peer = new Peer(
+      {
+        ...DEFAULT_SLOTS,
+        iceServers: joined.ice_servers,
+        maxBitrate: { camera: max_bitrate, screen: screen_share_bitrate },
+      },
+      {
+        publish: (mid, source) => this.signalling.send({ type: "publish", mid, source }),
+        offer: async (sdp) => {
+          const answer = await this.signalling.request({ type: "offer", sdp });
+          if (answer.type !== "answer") throw new Refused("internal", "The server did not answer the offer.");
+          return answer.sdp;
+        },
+      },
+      (state) => {
+        if (this.peer === peer) this.mediaChanged(state);
+      },
+      this.environment.createConnection,
+    );
+    this.peer = peer;
+    this.update({ generation: this.current.generation + 1 });
+    await this.syncTracks(peer);
+    if (this.peer !== peer) return;
+    peer.addSlots();
+    await this.negotiate(peer);
+  }
+
+  private async negotiate(peer: Peer): Promise<void> {
+    try {
+      await peer.negotiate();
+    } catch (error) {
+      // A replaced connection's failure is nobody's; a lost socket's offer is repeated on return.
+      if (this.peer !== peer || error instanceof Disconnected) return;
+      const refusal = error instanceof Refused ? error : undefined;
+      if (refusal && refusal.code !== "sdp_invalid" && refusal.code !== "permission_denied") {
+        this.later(() => void this.negotiate(peer));
+        return;
+      }
+      console.error("kall: negotiation failed", error);
+      this.update({ media: "failed", mediaProblem: refusal?.message ?? String(error) });
+    }
+  }
+
+  private mediaChanged(state: RTCPeerConnectionState): void {
+    switch (state) {
+      case "connected":
+        this.rebuilds = 0;
+        this.update({ media: "connected", restarting: false });
+        break;
+      case "disconnected":
+        this.update({ media: "interrupted" });
+        break;
+      case "failed":
+        this.update({ media: "failed" });
+        // With the socket away, `joined` decides after the return.
+        if (this.signalling.state.name === "joined") this.later(() => void this.buildPeer());
+        break;
+      default:
+        break;
+    }
+  }
+
+  private later(run: () => void): void {
+    this.clearRetry();
+    const wait = backoff(this.rebuilds, 1);
+    this.rebuilds += 1;
+    this.retry = this.environment.timers.set(run, wait);
+  }
+
+  private clearRetry(): void {
+    if (this.retry !== undefined) this.environment.timers.clear(this.retry);
+    this.retry = undefined;
+  }
+
+  private async localChanged(): Promise<void> {
+    this.syncMutes(false);
+    const { peer } = this;
+    if (!peer) return;
+    await this.syncTracks(peer);
+    if (this.peer === peer && peer.needsNegotiation && this.signalling.state.name === "joined") {
+      await this.negotiate(peer);
+    }
+  }
+
+  private async syncTracks(peer: Peer): Promise<void> {
+    for (const kind of KINDS) await peer.setTrack(SOURCE[kind], this.local.state[kind].track ?? null);
+  }
+
+  /**
+   * Tells the server what is muted, once it knows the track: before its media flows there is
+   * nothing to mute. `again` repeats what a restarted server may have forgotten.
+   */
+  private syncMutes(again: boolean): void {
+    if (this.signalling.state.name !== "joined") return;
+    const { identity, ownTracks } = this.current.room;
+    if (identity === undefined) return;
+    for (const kind of KINDS) {
+      const track = ownTracks.find(({ source }) => source === SOURCE[kind]);
+      if (!track) continue;
+      const { on, track: capture } = this.local.state[kind];
+      const muted = !on || capture === undefined;
+      if (muted === track.muted && !(again && muted)) continue;
+      this.signalling.send({ type: muted ? "mute" : "unmute", track: MUTE_NAME[kind] });
+      const message = { type: muted ? "muted" : "unmuted", identity, track: MUTE_NAME[kind], by: identity } as const;
+      this.reduce({ type: "message", message });
+    }
+  }
+
+  private async readLevels(): Promise<void> {
+    const { peer } = this;
+    const levels = new Map<string, number>();
+    const { identity } = this.current.room;
+    if (identity !== undefined) levels.set(identity, this.environment.ownLevel());
+    if (peer) {
+      await Promise.all(
+        audioSlots(this.current.room).map(async ({ mid, from }) => {
+          const level = await peer.audioLevel(mid);
+          levels.set(from, Math.max(level, levels.get(from) ?? 0));
+        }),
+      );
+    }
+    if (this.current.connection.name === "ended") return;
+    this.reduce({ type: "speaking", identities: this.speaking.update(this.environment.now(), levels) });
+    this.levelTimer = this.environment.timers.set(() => void this.readLevels(), LEVELS_EVERY_MS);
+  }
+
+  private close(): void {
+    this.clearRetry();
+    if (this.levelTimer !== undefined) this.environment.timers.clear(this.levelTimer);
+    this.stopFollowingLocal();
+    this.peer?.close();
+    this.peer = undefined;
+  }
+
+  private reduce(event: RoomEvent): void {
+    const room = reduce(this.current.room, event);
+    if (room !== this.current.room) this.update({ room });
+  }
+
+  private update(part: Partial<MeetingState>): void {
+    this.current = { ...this.current, ...part };
+    for (const listener of this.listeners) listener(this.current);
+  }
+}

@@ -1,0 +1,41 @@
+// Questions that pages ask of the room's state.
+
+import type { Source } from "../protocol";
+import type { ParticipantState, RoomState } from "./store";
+
+export function participantCount(state: RoomState): number {
+  return state.participants.length + (state.identity === undefined ? 0 : 1);
+}
+
+export function participant(state: RoomState, identity: string): ParticipantState | undefined {
+  return state.participants.find((candidate) => candidate.identity === identity);
+}
+
+/** A participant without the track counts as muted: nobody hears or sees it. */
+export function isMuted(state: RoomState, identity: string, source: Source): boolean {
+  const track = participant(state, identity)?.tracks.find((candidate) => candidate.source === source);
+  return track === undefined || track.muted;
+}
+
+/** The slot that carries a participant's source now. */
+export function slotOf(state: RoomState, identity: string, source: Source): string | undefined {
+  const track = participant(state, identity)?.tracks.find((candidate) => candidate.source === source);
+  if (!track) return undefined;
+  return Object.entries(state.slots).find(([, slot]) => slot.trackId === track.id)?.[0];
+}
+
+/** Why a participant's source can't be shown here, if the server said so. */
+export function slotReason(state: RoomState, identity: string, source: Source): string | undefined {
+  const mid = slotOf(state, identity, source);
+  return mid === undefined ? undefined : state.slots[mid]?.reason;
+}
+
+/** Slots that carry sound, with the speaker's identity. */
+export function audioSlots(state: RoomState): { readonly mid: string; readonly from: string }[] {
+  const audio = new Set(
+    state.participants.flatMap(({ tracks }) => tracks.filter(({ kind }) => kind === "audio").map(({ id }) => id)),
+  );
+  return Object.entries(state.slots).flatMap(([mid, { trackId, from }]) =>
+    trackId !== undefined && from !== undefined && audio.has(trackId) ? [{ mid, from }] : [],
+  );
+}

@@ -1,0 +1,106 @@
+// The one line above the pictures that says what is wrong right now, worst first.
+
+import { createMemo, Show, type JSX } from "solid-js";
+import type { LocalState } from "../media/local";
+import type { MeetingState } from "../room/meeting";
+import { problemWords } from "./words";
+
+interface BannerState {
+  readonly state: string;
+  readonly text: string;
+  readonly tone: "calm" | "warn";
+  readonly action?: { readonly label: string; readonly run: () => void };
+}
+
+/** After this many failed attempts in a row the server counts as away. */
+const AWAY_AFTER = 3;
+
+export function Banner(props: {
+  state: MeetingState;
+  soundBlocked: boolean;
+  devices: LocalState;
+  onSound: () => void;
+  onRetry: () => void;
+}): JSX.Element {
+  const banner = createMemo((): BannerState | undefined => {
+    const { connection, media, restarting, mediaProblem } = props.state;
+    if (connection.name === "waiting" || (connection.name === "connecting" && connection.before)) {
+      const action = { label: "Try now", run: props.onRetry };
+      if (!connection.before) {
+        return { state: "server_away", tone: "warn", text: "The server does not answer. Trying again…", action };
+      }
+      return connection.attempt >= AWAY_AFTER
+        ? {
+            state: "server_away",
+            tone: "warn",
+            text:
+              media === "connected"
+                ? "The server does not answer. Sound and picture go on; chat comes back with it."
+                : "The server does not answer. Trying again…",
+            action,
+          }
+        : {
+            state: "reconnecting",
+            tone: "warn",
+            text: media === "connected" ? "Reconnecting… Sound and picture go on." : "Reconnecting…",
+          };
+    }
+    if (connection.name === "connecting") {
+      return { state: "connecting", tone: "calm", text: "Connecting…" };
+    }
+    if (restarting) return { state: "media_restarted", tone: "warn", text: "The media server restarted. Sound and picture are coming back…" };
+    if (mediaProblem !== undefined) {
+      return { state: "media_refused", tone: "warn", text: `The server could not take this browser's media: ${mediaProblem}` };
+    }
+    switch (media) {
+      case "interrupted":
+        return { state: "media_interrupted", tone: "warn", text: "Your connection is interrupted. Waiting for it to come back…" };
+      case "failed":
+        return {
+          state: "media_failed",
+          tone: "warn",
+          text: "Sound and picture don't get through. A firewall may block UDP on this network. Trying again…",
+        };
+      case "connecting":
+        return { state: "connecting", tone: "calm", text: "Connecting sound and picture…" };
+      case "connected":
+        break;
+    }
+    if (props.soundBlocked) {
+      return {
+        state: "autoplay_blocked",
+        tone: "warn",
+        text: "Your browser holds the sound back.",
+        action: { label: "Turn sound on", run: props.onSound },
+      };
+    }
+    for (const kind of ["camera", "microphone"] as const) {
+      const { on, problem, track } = props.devices[kind];
+      // Whoever joined without a device knows it; one that was asked for and failed is news.
+      if (on && problem !== undefined && problem !== "insecure" && !track && props.devices[`${kind}s`].length > 0) {
+        return { state: `${kind}_problem`, tone: "warn", text: problemWords(problem, kind).title };
+      }
+    }
+    return undefined;
+  });
+
+  return (
+    <div class="banner-place" aria-live="polite">
+      <Show when={banner()}>
+        {(shown) => (
+          <div class="banner" classList={{ "banner-warn": shown().tone === "warn" }} data-testid="banner" data-state={shown().state}>
+            <span class="banner-dot" aria-hidden="true" />
+            <span>{shown().text}</span>
+            <Show when={shown().action}>
+              {(action) => (
+                <button type="button" class="button button-small" data-testid="banner-action" onClick={() => action().run()}>
+                  {action().label}
+                </button>
+              )}
+            </Show>
+          </div>
+        )}
+      </Show>
+    </div>
+  );
+}

@@ -1,0 +1,205 @@
+// The meeting: header, grid, toolbar, chat. Reads the meeting's state through memos, so that a
+// change touches only what shows it.
+
+import { createEffect, createMemo, createSignal, For, onCleanup, onMount, Show, type JSX } from "solid-js";
+import type { LevelMeter } from "../media/audio_level";
+import type { DeviceKind, LocalMedia, LocalState } from "../media/local";
+import { meetingPath } from "../room/link";
+import type { Meeting, MeetingState } from "../room/meeting";
+import { audioSlots, participantCount } from "../room/selectors";
+import { AudioOut } from "./AudioOut";
+import { Banner } from "./Banner";
+import { Chat } from "./Chat";
+import { copyText } from "./clipboard";
+import { DeviceDialog } from "./DeviceDialog";
+import { Grid } from "./Grid";
+import { CheckIcon, LinkIcon, Logo, PeopleIcon } from "./Icons";
+import { Invite } from "./Invite";
+import { OtherTile, OwnTile } from "./Tile";
+import { Toolbar } from "./Toolbar";
+
+const sameItems = (a: readonly string[], b: readonly string[]): boolean =>
+  a.length === b.length && a.every((item, index) => item === b[index]);
+
+/** One word for both connections, for the page and for tests. */
+export function connectionWord(state: MeetingState): "connecting" | "connected" | "reconnecting" | "failed" {
+  const { connection, media } = state;
+  if (connection.name === "ended" || media === "failed") return "failed";
+  if (connection.name !== "joined") return connection.before ? "reconnecting" : "connecting";
+  if (media === "connected") return "connected";
+  return media === "interrupted" || state.restarting ? "reconnecting" : "connecting";
+}
+
+export function MeetingPage(props: {
+  meeting: Meeting;
+  local: LocalMedia;
+  meter: LevelMeter;
+  room: string;
+}): JSX.Element {
+  const { meeting, local, meter } = props;
+  const [state, setState] = createSignal<MeetingState>(meeting.state);
+  onCleanup(meeting.onChange(setState));
+  const [devices, setDevices] = createSignal<LocalState>(local.state);
+  onCleanup(local.onChange(setDevices));
+  createEffect(() => meter.follow(devices().microphone.track));
+
+  const room = createMemo(() => state().room);
+  const others = createMemo(() => room().participants.map(({ identity }) => identity), [], { equals: sameItems });
+  const sounding = createMemo(() => audioSlots(room()).map(({ mid }) => mid), [], { equals: sameItems });
+  const connection = createMemo(() => connectionWord(state()));
+  const link = createMemo(() => location.origin + meetingPath(room().info?.slug ?? props.room));
+  const title = createMemo(() => room().info?.name || props.room);
+  const alone = createMemo(() => room().identity !== undefined && others().length === 0);
+  const [copied, setCopied] = createSignal(false);
+  const [blocked, setBlocked] = createSignal(false);
+  const [choosing, setChoosing] = createSignal(false);
+  const retries = new Set<() => void>();
+
+  createEffect(() => {
+    document.title = room().unread > 0 ? `(${room().unread}) ${title()} · kall` : `${title()} · kall`;
+  });
+
+  let copiedTimer: number | undefined;
+  const copyLink = async (): Promise<void> => {
+    if (!(await copyText(link()))) return;
+    setCopied(true);
+    window.clearTimeout(copiedTimer);
+    copiedTimer = window.setTimeout(() => setCopied(false), 2500);
+  };
+  onCleanup(() => window.clearTimeout(copiedTimer));
+
+  // One that is wanted but missing is asked for again.
+  const toggle = (kind: DeviceKind): void => void local.setOn(kind, !local.state[kind].on || !local.state[kind].track);
+
+  const shortcut = (event: KeyboardEvent): void => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    if (event.target instanceof Element && event.target.closest("input, textarea, select, dialog, [contenteditable]")) return;
+    switch (event.key.toLowerCase()) {
+      case "m":
+        toggle("microphone");
+        break;
+      case "v":
+        toggle("camera");
+        break;
+      case "c":
+        meeting.setChatOpen(!room().chatOpen);
+        // Or the letter lands in the field that takes the focus.
+        event.preventDefault();
+        break;
+      default:
+        break;
+    }
+  };
+  // Leaving the page by any way is a departure, not a loss to wait for.
+  const depart = (): void => meeting.leave();
+  const online = (): void => meeting.retryNow();
+  onMount(() => {
+    window.addEventListener("keydown", shortcut);
+    window.addEventListener("pagehide", depart);
+    window.addEventListener("online", online);
+  });
+  onCleanup(() => {
+    window.removeEventListener("keydown", shortcut);
+    window.removeEventListener("pagehide", depart);
+    window.removeEventListener("online", online);
+  });
+
+  const spoken = (): string => {
+    const notice = room().notice?.what;
+    if (!notice) return "";
+    if (notice.kind === "chat") return room().chatOpen ? `${notice.name}: ${notice.text}` : `Message from ${notice.name}: ${notice.text}`;
+    return notice.kind === "joined" ? `${notice.name} joined` : `${notice.name} left`;
+  };
+
+  return (
+    <div class="meeting" data-testid="meeting" data-connection={connection()} classList={{ "with-chat": room().chatOpen }}>
+      <header class="meeting-header">
+        <Logo />
+        <h1 class="meeting-title" title={title()}>
+          {title()}
+        </h1>
+        <span class="count" title="People in this meeting">
+          <PeopleIcon />
+          <span data-testid="participant-count">{participantCount(room())}</span>
+          <span class="visually-hidden">in this meeting</span>
+        </span>
+        <div class="meeting-link">
+          <span data-testid="meeting-link">{link()}</span>
+          <button
+            type="button"
+            class="link-button"
+            classList={{ "link-button-done": copied() }}
+            data-testid="copy-link"
+            aria-label={copied() ? "Link copied" : "Copy the meeting link"}
+            title="Copy the meeting link"
+            onClick={() => void copyLink()}
+          >
+            {copied() ? <CheckIcon /> : <LinkIcon />}
+            <span class="link-button-word">{copied() ? "Copied" : "Copy link"}</span>
+          </button>
+        </div>
+      </header>
+
+      <Banner
+        state={state()}
+        soundBlocked={blocked()}
+        devices={devices()}
+        onSound={() => {
+          setBlocked(false);
+          for (const again of retries) again();
+        }}
+        onRetry={() => meeting.retryNow()}
+      />
+
+      <main class="stage">
+        <Grid count={others().length + (alone() ? 2 : 1)}>
+          <For each={others()}>
+            {(identity) => <OtherTile identity={identity} room={room()} generation={state().generation} meeting={meeting} />}
+          </For>
+          <OwnTile room={room()} devices={devices()} />
+          <Show when={alone()}>
+            <Invite link={link()} copied={copied()} onCopy={() => void copyLink()} />
+          </Show>
+        </Grid>
+      </main>
+
+      <Show when={room().chatOpen}>
+        <Chat
+          entries={room().chat}
+          canSend={state().connection.name === "joined"}
+          onSend={(text) => meeting.sendChat(text)}
+          onClose={() => meeting.setChatOpen(false)}
+        />
+      </Show>
+
+      <Toolbar
+        devices={devices()}
+        chatOpen={room().chatOpen}
+        unread={room().unread}
+        onMicrophone={() => toggle("microphone")}
+        onCamera={() => toggle("camera")}
+        onChat={() => meeting.setChatOpen(!room().chatOpen)}
+        onDevices={() => setChoosing(true)}
+        onLeave={() => meeting.leave()}
+      />
+
+      <Show when={choosing()}>
+        <DeviceDialog local={local} state={devices()} onClose={() => setChoosing(false)} />
+      </Show>
+
+      <For each={sounding()}>
+        {(mid) => (
+          <AudioOut
+            stream={(state().generation, meeting.stream(mid))}
+            speaker={devices().chosen.speaker}
+            onBlocked={() => setBlocked(true)}
+            retries={retries}
+          />
+        )}
+      </For>
+      <div class="visually-hidden" aria-live="polite" data-testid="announcements">
+        {spoken()}
+      </div>
+    </div>
+  );
+}

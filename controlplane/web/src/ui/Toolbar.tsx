@@ -1,0 +1,81 @@
+// What one does during a meeting.
+
+import { Show, type JSX } from "solid-js";
+import type { LocalState } from "../media/local";
+import { CameraIcon, CameraOffIcon, ChatIcon, LeaveIcon, MicIcon, MicOffIcon, SettingsIcon } from "./Icons";
+
+export function Toolbar(props: {
+  devices: LocalState;
+  chatOpen: boolean;
+  unread: number;
+  onMicrophone: () => void;
+  onCamera: () => void;
+  onChat: () => void;
+  onDevices: () => void;
+  onLeave: () => void;
+}): JSX.Element {
+  const microphone = (): boolean => props.devices.microphone.on && props.devices.microphone.track !== undefined;
+  const camera = (): boolean => props.devices.camera.track !== undefined;
+  return (
+    <footer class="toolbar" role="toolbar" aria-label="Meeting controls">
+      <button
+        type="button"
+        class="tool"
+        classList={{ "tool-off": !microphone() }}
+        data-testid="mute-mic"
+        aria-pressed={!microphone()}
+        aria-label={microphone() ? "Turn microphone off" : "Turn microphone on"}
+        aria-keyshortcuts="m"
+        title={microphone() ? "Turn microphone off (M)" : "Turn microphone on (M)"}
+        onClick={() => props.onMicrophone()}
+      >
+        {microphone() ? <MicIcon /> : <MicOffIcon />}
+        <span class="tool-word">{microphone() ? "Mute" : "Unmute"}</span>
+      </button>
+      <button
+        type="button"
+        class="tool"
+        classList={{ "tool-off": !camera() }}
+        data-testid="mute-camera"
+        aria-pressed={!camera()}
+        aria-busy={props.devices.camera.busy}
+        aria-label={camera() ? "Turn camera off" : "Turn camera on"}
+        aria-keyshortcuts="v"
+        title={camera() ? "Turn camera off (V)" : "Turn camera on (V)"}
+        onClick={() => props.onCamera()}
+      >
+        {camera() ? <CameraIcon /> : <CameraOffIcon />}
+        <span class="tool-word">{camera() ? "Stop video" : "Start video"}</span>
+      </button>
+      <button
+        type="button"
+        class="tool"
+        classList={{ "tool-active": props.chatOpen }}
+        data-testid="open-chat"
+        aria-expanded={props.chatOpen}
+        aria-label={props.unread > 0 ? `Chat, ${props.unread} unread` : "Chat"}
+        aria-keyshortcuts="c"
+        title="Chat (C)"
+        onClick={() => props.onChat()}
+      >
+        <span class="tool-icon">
+          <ChatIcon />
+          <Show when={props.unread > 0}>
+            <span class="badge" data-testid="unread" aria-hidden="true">
+              {props.unread > 99 ? "99+" : props.unread}
+            </span>
+          </Show>
+        </span>
+        <span class="tool-word">Chat</span>
+      </button>
+      <button type="button" class="tool" data-testid="open-devices" aria-label="Devices" title="Devices" onClick={() => props.onDevices()}>
+        <SettingsIcon />
+        <span class="tool-word">Devices</span>
+      </button>
+      <button type="button" class="tool tool-leave" data-testid="leave" aria-label="Leave the meeting" title="Leave" onClick={() => props.onLeave()}>
+        <LeaveIcon />
+        <span class="tool-word">Leave</span>
+      </button>
+    </footer>
+  );
+}
