@@ -295,3 +295,6 @@ impl Agent {
         now >= self.consent.deadline()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,3 +29,6 @@ pub use inbound::{Inbound, Opened, Refused};
 pub use keys::{MasterKey, SessionKeys};
 pub use outbound::{Outbound, SealError};
 pub use profile::Profile;
+
+#[cfg(test)]
+mod interop;
