@@ -143,7 +143,8 @@ impl Projection {
         self.ts.wrapping_sub(ts)
     }
 
-    pub(super) fn place(&self, seq: u64) -> Place {
+    pub(super) fn place(&self, meta: &PacketMeta) -> Place {
+        let seq = meta.seq;
         if self.source.is_none() || seq < self.first {
             return Place::BeforeFirst;
         }
@@ -152,6 +153,10 @@ impl Projection {
         }
         for run in self.newest_first() {
             if seq >= run.until {
+                // The rest of a picture whose beginning was dropped: of use to nobody.
+                if run.ts == meta.ts {
+                    return Place::Dropped;
+                }
                 return Place::Behind(seq.wrapping_sub(run.seq_offset as u64), run.picture_offset);
             }
             if seq >= run.from {
@@ -203,10 +208,9 @@ impl Projection {
     /// Drops the packet and closes the gap, if it is known what the gap hides.
     pub(super) fn discard(&mut self, meta: &PacketMeta) -> bool {
         if meta.seq < self.next {
-            return self.place(meta.seq) == Place::Dropped;
+            return self.place(meta) == Place::Dropped;
         }
-        let newest = self.runs.get(self.newest_run).copied();
-        let open = newest.filter(|run| run.until == self.next);
+        let open = self.open_run();
         let continues = open.is_some_and(|run| run.ts == meta.ts);
         let contiguous = meta.seq == self.next;
         let padding = meta.payload_len == 0;
@@ -242,6 +246,17 @@ impl Projection {
         }
         self.next = meta.seq + 1;
         true
+    }
+
+    /// Whether the packet is of the picture that is being dropped.
+    pub(super) fn continues_dropped(&self, meta: &PacketMeta) -> bool {
+        meta.seq >= self.next && self.open_run().is_some_and(|run| run.ts == meta.ts)
+    }
+
+    /// The newest run, if nothing was forwarded after it.
+    fn open_run(&self) -> Option<Run> {
+        let newest = self.runs.get(self.newest_run).copied();
+        newest.filter(|run| run.until == self.next)
     }
 
     fn push(&mut self, run: Run) {

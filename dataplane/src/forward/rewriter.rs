@@ -234,6 +234,11 @@ impl Rewriter {
                 Err(Withheld::OtherSource)
             };
         }
+        if self.current.continues_dropped(meta) {
+            // The choice of layers changed in mid-picture: what is left of it is of no use.
+            self.current.discard(meta);
+            return Err(Withheld::Dropped);
+        }
         if self.is_discontinuous(meta) {
             let ts = self.elapsed_ts(now).unwrap_or(self.first_ts);
             self.begin(now, source, meta, ts);
@@ -241,7 +246,7 @@ impl Rewriter {
         if let Some(sr) = sr {
             self.reference = Some((*sr, self.current.ts_offset()));
         }
-        match self.current.place(meta.seq) {
+        match self.current.place(meta) {
             Place::Ahead(seq) => {
                 let mut out = self.current.project(meta, seq, None);
                 out.switched = switched;
@@ -428,7 +433,7 @@ impl Rewriter {
 
     /// A late packet of the source before: only into holes it left.
     fn rewrite_tail(&mut self, meta: &PacketMeta) -> Result<Out, Withheld> {
-        match self.tail.place(meta.seq) {
+        match self.tail.place(meta) {
             Place::Behind(seq, pictures) => self.once(self.tail.project(meta, seq, Some(pictures))),
             Place::Dropped => Err(Withheld::Dropped),
             Place::TooOld => Err(Withheld::TooOld),
@@ -441,3 +446,6 @@ impl Rewriter {
         i64::try_from(ticks).unwrap_or(i64::MAX / 4).min(i64::MAX / 4)
     }
 }
+
+#[cfg(test)]
+mod tests;
