@@ -5,6 +5,7 @@
 //! `io → shard → session → forward, rtp, codec, srtp, ice, dtls → wire, time`.
 
 pub mod codec;
+pub mod config;
 pub mod dtls;
 pub mod forward;
 pub mod ice;

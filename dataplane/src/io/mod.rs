@@ -1,1 +1,31 @@
 //! The only place with sockets, threads, the clock and `unsafe`.
+//!
+//! One pinned thread per core turns a shard ([`driver`]); one thread serves the control link ([`control`]).
+//! Shards know nothing of it: datagrams, commands and the time go in; batches and events come out. Two
+//! drivers move the packets behind one enum: io_uring, and plain system calls ([`syscall`]) for kernels and
+//! containers without it.
+
+#![allow(
+    unsafe_code,
+    reason = "the kernel takes pointers; every block says why its pointers hold"
+)]
+
+pub mod addresses;
+pub mod affinity;
+pub mod clock;
+mod cmsg;
+pub mod control;
+pub mod counters;
+pub mod driver;
+pub mod limits;
+pub mod outbox;
+pub mod panic;
+pub mod process;
+mod receive;
+mod send;
+pub mod signals;
+mod sockaddr;
+pub mod syscall;
+pub mod thread;
+pub mod udp;
+pub mod wake;

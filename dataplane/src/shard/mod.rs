@@ -3,6 +3,7 @@
 //! Calling order: any number of `handle_*`, then [`Shard::poll_transmit`] until its batch stays
 //! empty, then [`Shard::poll_event`] until none, then sleep until [`Shard::poll_deadline`].
 
+pub mod placement;
 pub mod transmit;
 
 use std::net::{IpAddr, SocketAddr};

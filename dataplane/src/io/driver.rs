@@ -1,0 +1,253 @@
+//! A core: one shard, one driver, and the loop that turns them.
+//!
+//! A turn: sleep until there is something, read the clock once, feed datagrams, feed commands, run timers,
+//! send what came of it, tell the control thread. Every phase has a bound, so that neither a flood nor a
+//! join storm starves the others; what is left over makes the next turn start without a sleep.
+
+use std::io;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, TryRecvError};
+use kall_shared::id::SessionId;
+use kall_shared::link::{Request, Response, ToControl, ToData};
+
+use super::clock::{self, Clock};
+use super::counters::IoCounters;
+use super::limits::{COMMANDS_PER_TURN, DATAGRAMS_PER_TURN, TRANSMITS_PER_TURN};
+use super::outbox::Outbox;
+use super::receive::Incoming;
+use super::syscall::SyscallDriver;
+use super::wake::Waker;
+use crate::shard::{Datagram, Shard, TransmitBatch};
+use crate::time::Time;
+
+/// What moves the packets of one core.
+pub enum Driver {
+    /// recvmmsg and sendmmsg.
+    Syscall(SyscallDriver),
+}
+
+impl Driver {
+    /// A handle that ends the driver's sleep.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        match self {
+            Self::Syscall(driver) => driver.waker(),
+        }
+    }
+
+    /// The driver's counters.
+    pub fn counters(&mut self) -> &mut IoCounters {
+        match self {
+            Self::Syscall(driver) => driver.counters(),
+        }
+    }
+
+    /// Sleeps until a datagram, a wake or `timeout`; none: for ever.
+    ///
+    /// # Errors
+    /// What the kernel said; none is expected in a working process.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Self::Syscall(driver) => driver.wait(timeout),
+        }
+    }
+
+    /// Gives about `limit` datagrams to `sink` and says how many it took from the socket.
+    pub fn receive(&mut self, limit: usize, sink: impl FnMut(Incoming<'_>)) -> usize {
+        match self {
+            Self::Syscall(driver) => driver.receive(limit, sink),
+        }
+    }
+
+    /// Sends all runs of `batch`, never waiting.
+    pub fn send(&mut self, batch: &TransmitBatch) {
+        match self {
+            Self::Syscall(driver) => driver.send(batch),
+        }
+    }
+}
+
+/// What the control thread asks of a core.
+#[derive(Debug)]
+pub enum Command {
+    /// A request for the shard.
+    Request(ToData),
+    /// Close these sessions, send what that takes, end the loop.
+    Stop(Vec<SessionId>),
+}
+
+/// Whether the loop goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Another turn.
+    Continue,
+    /// The core was told to stop.
+    Stop,
+}
+
+/// One core's state. Stays on its thread.
+pub struct Core {
+    shard: Shard,
+    driver: Driver,
+    commands: Receiver<Command>,
+    outbox: Outbox,
+    clock: Clock,
+    batch: TransmitBatch,
+    /// The last turn left something over.
+    busy: bool,
+}
+
+impl Core {
+    /// A core that has not turned yet.
+    #[must_use]
+    pub fn new(
+        shard: Shard,
+        driver: Driver,
+        commands: Receiver<Command>,
+        outbox: Outbox,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            shard,
+            driver,
+            commands,
+            outbox,
+            clock,
+            batch: TransmitBatch::new(),
+            busy: false,
+        }
+    }
+
+    /// Turns until told to stop.
+    ///
+    /// # Errors
+    /// The driver can't wait any more, which leaves nothing but to end the process.
+    pub fn run(&mut self) -> io::Result<()> {
+        while self.turn()? == Flow::Continue {}
+        Ok(())
+    }
+
+    /// One turn of the loop.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn turn(&mut self) -> io::Result<Flow> {
+        let timeout = self.timeout();
+        self.driver.wait(timeout)?;
+        let now = self.clock.now();
+        self.driver.counters().loop_turns += 1;
+        let datagrams = self.receive(now);
+        let (commands, flow) = self.take_commands(now);
+        if self.shard.poll_deadline() <= now {
+            self.shard.handle_timeout(now);
+        }
+        let drained = self.transmit(now);
+        self.report();
+        self.busy = datagrams >= DATAGRAMS_PER_TURN || commands >= COMMANDS_PER_TURN || !drained;
+        if flow == Flow::Stop {
+            self.finish(now);
+        }
+        Ok(flow)
+    }
+
+    /// How long the next turn may sleep.
+    fn timeout(&self) -> Option<Duration> {
+        if self.busy {
+            return Some(Duration::ZERO);
+        }
+        let deadline = self.shard.poll_deadline();
+        // A second look at the clock, taken only when there is nothing to do but sleep: else the time this turn
+        // took would come on top of the deadline.
+        let until = (deadline != Time::FAR_FUTURE).then(|| deadline.since(self.clock.now()));
+        match (until, self.outbox.retry_after()) {
+            (Some(until), Some(retry)) => Some(until.min(retry)),
+            (until, retry) => until.or(retry),
+        }
+    }
+
+    fn receive(&mut self, now: Time) -> usize {
+        let unix_now = clock::unix_now();
+        let shard = &mut self.shard;
+        self.driver.receive(DATAGRAMS_PER_TURN, |incoming| {
+            shard.handle_datagram(
+                now,
+                Datagram {
+                    from: incoming.from,
+                    to: incoming.to,
+                    received: clock::arrival(incoming.timestamp, now, unix_now),
+                    data: incoming.data,
+                },
+            );
+        })
+    }
+
+    fn take_commands(&mut self, now: Time) -> (usize, Flow) {
+        for count in 0..COMMANDS_PER_TURN {
+            match self.commands.try_recv() {
+                Ok(Command::Request(request)) => self.shard.handle_command(now, request),
+                Ok(Command::Stop(sessions)) => {
+                    self.close(now, sessions);
+                    return (count, Flow::Stop);
+                }
+                Err(TryRecvError::Empty) => return (count, Flow::Continue),
+                // The control thread is gone, and with it every way to be told anything.
+                Err(TryRecvError::Disconnected) => return (count, Flow::Stop),
+            }
+        }
+        (COMMANDS_PER_TURN, Flow::Continue)
+    }
+
+    fn close(&mut self, now: Time, sessions: Vec<SessionId>) {
+        for session in sessions {
+            // Nobody waits for these answers; 0 is an id the control thread never gives.
+            self.shard.handle_command(
+                now,
+                ToData {
+                    id: 0,
+                    request: Request::CloseSession { session },
+                },
+            );
+        }
+    }
+
+    /// Sends what the shard has ready; false when its bound came first.
+    fn transmit(&mut self, now: Time) -> bool {
+        for _ in 0..TRANSMITS_PER_TURN {
+            self.batch.clear();
+            self.shard.poll_transmit(now, &mut self.batch);
+            if self.batch.is_empty() {
+                return true;
+            }
+            self.driver.send(&self.batch);
+        }
+        false
+    }
+
+    fn report(&mut self) {
+        self.driver.counters().events_lost += self.outbox.flush();
+        while let Some(mut message) = self.shard.poll_event() {
+            if let ToControl::Answer {
+                result: Ok(Response::Stats(stats)),
+                ..
+            } = &mut message
+            {
+                for core in &mut stats.cores {
+                    self.driver.counters().report(core);
+                }
+            }
+            self.outbox.push(message);
+        }
+    }
+
+    /// The last packets: a close_notify for every peer. Bounded, because a shard that never runs dry is a bug
+    /// that must not keep the process alive.
+    fn finish(&mut self, now: Time) {
+        while !self.transmit(now) {
+            if self.clock.now().since(now) > super::limits::STOP_TIMEOUT {
+                break;
+            }
+        }
+        self.report();
+    }
+}

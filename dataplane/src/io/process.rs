@@ -1,0 +1,105 @@
+//! The whole process: from checked settings to its end.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crossbeam_channel::bounded;
+use ring::rand::{SecureRandom, SystemRandom};
+use tracing::info;
+
+use super::clock::Clock;
+use super::control::link::{End, Link};
+use super::control::router::{Identity, Router};
+use super::control::socket::Claim;
+use super::limits::CORE_MESSAGE_QUEUE;
+use super::thread::{self, CoreSetup, IoKind};
+use super::udp::UdpSocket;
+use super::{addresses, panic, signals};
+use crate::config::{Config, IoChoice};
+use crate::shard::ShardConfig;
+
+/// Runs the data plane until its end. Call it from the main thread, before any other is started.
+///
+/// # Errors
+/// Why it could not start. Once it serves it does not fail: it ends, or aborts on a bug.
+pub fn run(config: &Config) -> io::Result<End> {
+    panic::install();
+    signals::leave_session();
+    let signals = signals::listen()?;
+    // First of all, so that of two processes only one goes on to take ports.
+    let claim = Claim::new(&config.control_socket)?;
+    let io = choose_io(config.io)?;
+    let sockets = bind_all(config)?;
+    let ports: Vec<u16> = sockets.iter().map(|socket| socket.local().port()).collect();
+    let clock = Clock::start();
+    let (to_control, from_cores) = bounded(CORE_MESSAGE_QUEUE);
+    let random = SystemRandom::new();
+    let mut cores = Vec::with_capacity(sockets.len());
+    for (index, (socket, cpu)) in sockets.into_iter().zip(&config.cpus).enumerate() {
+        let shard = ShardConfig {
+            // The configuration allows 64 cores.
+            core: index as u8,
+            udp_port: socket.local().port(),
+            wall: clock.wall(),
+            seed: draw(&random)?,
+        };
+        cores.push(thread::spawn(CoreSetup {
+            cpu: *cpu,
+            io,
+            socket,
+            shard,
+            clock,
+            to_control: to_control.clone(),
+        })?);
+    }
+    // Only cores speak on it from here on.
+    drop(to_control);
+    let identity = Identity {
+        instance: u64::from_le_bytes(draw(&random)?),
+        pid: std::process::id(),
+        io: io.name(),
+        udp_ports: ports,
+        bind: config.bind,
+        addresses: addresses::reachable(config.bind, &config.advertise)?,
+    };
+    info!(
+        socket = %config.control_socket.display(), pid = identity.pid, io = identity.io,
+        udp_ports = ?identity.udp_ports, addresses = ?identity.addresses, "data plane ready"
+    );
+    let router = Router::new(identity);
+    let link = Link::new(router, cores, from_cores, signals, config.orphan_timeout);
+    let listener = claim.listen()?;
+    let end = link.run(listener);
+    claim.remove();
+    end
+}
+
+fn choose_io(choice: IoChoice) -> io::Result<IoKind> {
+    match choice {
+        IoChoice::Auto | IoChoice::Syscall => Ok(IoKind::Syscall),
+        IoChoice::IoUring => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "dataplane.io = \"io_uring\": not in this build",
+        )),
+    }
+}
+
+/// Socket i on the i-th port, or each on any free one.
+fn bind_all(config: &Config) -> io::Result<Vec<UdpSocket>> {
+    (0..config.cpus.len())
+        .map(|index| {
+            // The configuration keeps the last port within 65535.
+            let offset = if config.udp_port == 0 { 0 } else { index as u16 };
+            UdpSocket::bind(SocketAddr::new(config.bind, config.udp_port + offset))
+        })
+        .collect()
+}
+
+/// Bytes from the operating system's generator.
+fn draw<const N: usize>(random: &SystemRandom) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    random
+        .fill(&mut bytes)
+        .map_err(|_| io::Error::other("the operating system gives no randomness"))?;
+    Ok(bytes)
+}
