@@ -4,6 +4,7 @@ import { render } from "solid-js/web";
 import "./styles/base.css";
 import "./styles/pages.css";
 import "./styles/meeting.css";
+import "./styles/chat.css";
 import { App } from "./ui/App";
 
 const root = document.getElementById("app");

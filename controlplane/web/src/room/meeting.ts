@@ -188,6 +188,7 @@ export class Meeting {
     );
     this.peer = peer;
     this.update({ generation: this.current.generation + 1 });
+    this.announceMutes();
     await this.syncTracks(peer);
     if (this.peer !== peer) return;
     peer.addSlots();
@@ -255,9 +256,17 @@ export class Meeting {
     for (const kind of KINDS) await peer.setTrack(SOURCE[kind], this.local.state[kind].track ?? null);
   }
 
+  /** Before an offer: what is captured but off begins muted, and is never heard even for a moment. */
+  private announceMutes(): void {
+    for (const kind of KINDS) {
+      const { on, track } = this.local.state[kind];
+      if (track && !on) this.signalling.send({ type: "mute", track: MUTE_NAME[kind] });
+    }
+  }
+
   /**
-   * Tells the server what is muted, once it knows the track: before its media flows there is
-   * nothing to mute. `again` repeats what a restarted server may have forgotten.
+   * Keeps the server's view of own tracks in step with the devices. `again` repeats what a
+   * restarted server may have forgotten.
    */
   private syncMutes(again: boolean): void {
     if (this.signalling.state.name !== "joined") return;

@@ -32,10 +32,12 @@ export function slotReason(state: RoomState, identity: string, source: Source): 
 
 /** Slots that carry sound, with the speaker's identity. */
 export function audioSlots(state: RoomState): { readonly mid: string; readonly from: string }[] {
-  const audio = new Set(
-    state.participants.flatMap(({ tracks }) => tracks.filter(({ kind }) => kind === "audio").map(({ id }) => id)),
-  );
-  return Object.entries(state.slots).flatMap(([mid, { trackId, from }]) =>
-    trackId !== undefined && from !== undefined && audio.has(trackId) ? [{ mid, from }] : [],
-  );
+  const owners = new Map<string, string>();
+  for (const { identity, tracks } of state.participants) {
+    for (const track of tracks) if (track.kind === "audio") owners.set(track.id, identity);
+  }
+  return Object.entries(state.slots).flatMap(([mid, { trackId }]) => {
+    const from = trackId === undefined ? undefined : owners.get(trackId);
+    return from === undefined ? [] : [{ mid, from }];
+  });
 }

@@ -20,7 +20,6 @@ export interface ParticipantState {
 export interface SlotState {
   readonly epoch: number;
   readonly trackId: string | undefined;
-  readonly from: string | undefined;
   /** Why the server leaves it empty, e.g. `codec`. */
   readonly reason: string | undefined;
 }
@@ -159,7 +158,6 @@ function receive(state: RoomState, message: ServerMessage): RoomState {
       const slot: SlotState = {
         epoch: message.epoch,
         trackId: message.track_id,
-        from: message.from,
         reason: message.reason,
       };
       return { ...state, slots: { ...state.slots, [message.mid]: slot } };

@@ -7,13 +7,16 @@ export interface TileSize {
 
 /** Tiles are never wider than a camera picture ... */
 const WIDEST = 16 / 9;
-/** ... and never narrower than a portrait, so that a phone's height is used. */
-const NARROWEST = 3 / 4;
+/** ... and never narrower than this, or too little of the picture is seen. */
+const NARROWEST = 4 / 3;
+/** On an upright phone a portrait is worth the loss at the sides: it uses the height. */
+const NARROWEST_UPRIGHT = 3 / 4;
 /** Below this width in pixels a face says nothing: the grid scrolls instead. */
 const SMALLEST_WIDTH = 148;
 
 /** The largest tile for `count` of them in a box of the given size, all in pixels. */
 export function tileSize(count: number, width: number, height: number, gap: number): TileSize {
+  const narrowest = height > width ? NARROWEST_UPRIGHT : NARROWEST;
   let best: TileSize = { width: 0, height: 0 };
   for (let columns = 1; columns <= Math.max(1, count); columns++) {
     const rows = Math.ceil(count / columns);
@@ -21,13 +24,13 @@ export function tileSize(count: number, width: number, height: number, gap: numb
     const cellHeight = (height - gap * (rows - 1)) / rows;
     if (cellWidth <= 0 || cellHeight <= 0) continue;
     const tileWidth = Math.min(cellWidth, cellHeight * WIDEST);
-    const tileHeight = Math.min(cellHeight, tileWidth / NARROWEST);
+    const tileHeight = Math.min(cellHeight, tileWidth / narrowest);
     if (tileWidth * tileHeight > best.width * best.height) best = { width: tileWidth, height: tileHeight };
   }
   if (best.width < SMALLEST_WIDTH) {
     const columns = Math.max(1, Math.floor((width + gap) / (SMALLEST_WIDTH + gap)));
     const tileWidth = (width - gap * (columns - 1)) / columns;
-    best = { width: tileWidth, height: tileWidth / (4 / 3) };
+    best = { width: tileWidth, height: tileWidth / NARROWEST };
   }
   return { width: Math.floor(best.width), height: Math.floor(best.height) };
 }

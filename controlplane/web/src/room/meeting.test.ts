@@ -1,0 +1,235 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { LocalMedia, type MediaDevicesLike } from "../media/local";
+import { fakeTrack, FakeConnections } from "../rtc/fake";
+import { FakeNetwork, joinedMessage, settle } from "../signalling/fake";
+import { Meeting } from "./meeting";
+
+const devices: MediaDevicesLike = {
+  getUserMedia: (constraints = {}) => {
+    const audio = constraints.audio ? [fakeTrack("audio")] : [];
+    const video = constraints.video ? [fakeTrack("video")] : [];
+    return Promise.resolve({
+      getAudioTracks: () => audio,
+      getVideoTracks: () => video,
+      getTracks: () => [...audio, ...video],
+    } as unknown as MediaStream);
+  },
+  enumerateDevices: () => Promise.resolve([]),
+};
+
+const published = (source: "microphone" | "camera", muted: boolean) =>
+  ({
+    type: "track_published",
+    track_id: `tr_${source}`,
+    kind: source === "camera" ? "video" : "audio",
+    source,
+    from: "me",
+    mid: "0",
+    muted,
+    simulcast: false,
+  }) as const;
+
+let network: FakeNetwork;
+let connections: FakeConnections;
+let local: LocalMedia;
+let meeting: Meeting;
+let loudness: number;
+
+beforeEach(() => {
+  network = new FakeNetwork();
+  connections = new FakeConnections();
+  loudness = 0;
+  local = new LocalMedia(devices, { load: () => ({}), save: () => undefined }, false);
+  meeting = new Meeting({ url: "ws://kall/ws", room: "standup-a1b2", name: "Ada" }, local, {
+    signalling: network,
+    createConnection: connections.create,
+    timers: network.timers,
+    now: () => network.timers.now,
+    ownLevel: () => loudness,
+  });
+  meeting.start();
+});
+
+async function enter(part: Parameters<typeof joinedMessage>[0] = {}): Promise<void> {
+  network.socket.open();
+  network.socket.answer("join", joinedMessage(part));
+  await settle();
+}
+
+async function answerOffer(): Promise<void> {
+  network.socket.answer("offer", { type: "answer", sdp: "answer" });
+  await settle();
+}
+
+async function connect(): Promise<void> {
+  await enter();
+  await answerOffer();
+  connections.last.become("connected");
+}
+
+describe("a meeting", () => {
+  it("joins, names its lines, offers, and is connected", async () => {
+    await local.openBoth();
+    await enter();
+    expect(network.socket.sent.map(({ type }) => type)).toEqual(["join", "publish", "publish", "offer"]);
+    expect(meeting.state.media).toBe("connecting");
+    await answerOffer();
+    expect(connections.last.remoteDescription?.sdp).toBe("answer");
+    connections.last.become("connected");
+    expect(meeting.state).toMatchObject({ media: "connected", connection: { name: "joined" } });
+  });
+
+  it("keeps the peer connection over a resume", async () => {
+    await connect();
+    network.socket.drop();
+    expect(meeting.state).toMatchObject({ media: "connected", connection: { name: "waiting" } });
+    network.timers.advance(250);
+    await enter({ resumed: true });
+    expect(connections.all).toHaveLength(1);
+    expect(connections.last.closed).toBe(false);
+    expect(network.socket.last("offer")).toBeUndefined();
+  });
+
+  it("builds a new one when the media session is gone", async () => {
+    await connect();
+    network.socket.drop();
+    network.timers.advance(250);
+    await enter({ resumed: false });
+    expect(connections.all).toHaveLength(2);
+    expect(connections.all[0]?.closed).toBe(true);
+    expect(network.socket.last("offer")).toBeDefined();
+    expect(meeting.state.generation).toBe(2);
+  });
+
+  it("builds a new one when the data plane restarted, and forgets the slots", async () => {
+    await connect();
+    network.socket.say({ type: "slot", mid: "3", epoch: 9, track_id: "tr_x", from: "bob" });
+    network.socket.say({ type: "media_restarted" });
+    await settle();
+    expect(meeting.state).toMatchObject({ restarting: true, media: "connecting", room: { slots: {} } });
+    await answerOffer();
+    connections.last.become("connected");
+    expect(meeting.state).toMatchObject({ restarting: false, media: "connected" });
+    expect(connections.all).toHaveLength(2);
+  });
+
+  it("repeats an offer whose answer was lost with the socket", async () => {
+    await enter();
+    network.socket.drop();
+    await settle();
+    network.timers.advance(250);
+    await enter({ resumed: true });
+    expect(connections.all).toHaveLength(1);
+    expect(network.socket.last("offer")).toBeDefined();
+  });
+
+  it("waits and offers again while the media plane is away", async () => {
+    await enter();
+    network.socket.answer("offer", { type: "error", code: "media_unavailable", message: "away" });
+    await settle();
+    expect(network.socket.sent.filter(({ type }) => type === "offer")).toHaveLength(1);
+    network.timers.advance(500);
+    await settle();
+    expect(network.socket.sent.filter(({ type }) => type === "offer")).toHaveLength(2);
+    expect(connections.all).toHaveLength(1);
+  });
+
+  it("says why when the server can't use the offer", async () => {
+    await enter();
+    network.socket.answer("offer", { type: "error", code: "sdp_invalid", message: "no codec in common" });
+    await settle();
+    expect(meeting.state).toMatchObject({ media: "failed", mediaProblem: "no codec in common" });
+  });
+
+  it("replaces a connection that failed", async () => {
+    await connect();
+    connections.last.become("disconnected");
+    expect(meeting.state.media).toBe("interrupted");
+    connections.last.become("failed");
+    expect(meeting.state.media).toBe("failed");
+    network.timers.advance(500);
+    await settle();
+    expect(connections.all).toHaveLength(2);
+    expect(meeting.state.media).toBe("connecting");
+  });
+
+  it("mutes before the first offer, and follows the switch afterwards", async () => {
+    await local.openBoth();
+    await local.setOn("microphone", false);
+    await enter();
+    expect(network.socket.sent.map(({ type }) => type)).toEqual(["join", "mute", "publish", "publish", "offer"]);
+    await answerOffer();
+    network.socket.say(published("microphone", true));
+    network.socket.say(published("camera", false));
+    await local.setOn("microphone", true);
+    expect(network.socket.sent.at(-1)).toEqual({ type: "unmute", track: "audio" });
+    await local.setOn("camera", false);
+    await settle();
+    expect(network.socket.sent.at(-1)).toEqual({ type: "mute", track: "video" });
+    expect(connections.last.lines[1]?.sent).toBeNull();
+    await local.setOn("camera", true);
+    await settle();
+    expect(network.socket.sent.at(-1)).toEqual({ type: "unmute", track: "video" });
+    expect(connections.last.lines[1]?.sent?.kind).toBe("video");
+    expect(network.socket.sent.filter(({ type }) => type === "offer")).toHaveLength(1);
+  });
+
+  it("corrects the server's view of a track once it is published", async () => {
+    await local.openBoth();
+    await connect();
+    await local.setOn("microphone", false);
+    expect(network.socket.last("mute")).toBeUndefined();
+    network.socket.say(published("microphone", false));
+    expect(network.socket.last("mute")).toEqual({ type: "mute", track: "audio" });
+  });
+
+  it("repeats after a resume what is muted", async () => {
+    await local.openBoth();
+    await connect();
+    network.socket.say(published("microphone", false));
+    await local.setOn("microphone", false);
+    network.socket.drop();
+    network.timers.advance(250);
+    await enter({ resumed: true });
+    expect(network.socket.sent.filter(({ type }) => type === "mute")).toEqual([{ type: "mute", track: "audio" }]);
+  });
+
+  it("offers again for a camera that is switched on later", async () => {
+    await connect();
+    expect(network.socket.last("publish")).toBeUndefined();
+    await local.setOn("camera", true);
+    await settle();
+    expect(network.socket.last("publish")).toMatchObject({ source: "camera" });
+    expect(network.socket.sent.filter(({ type }) => type === "offer")).toHaveLength(2);
+  });
+
+  it("shows who speaks, itself included", async () => {
+    await connect();
+    network.socket.say({ type: "participant_joined", identity: "bob", name: "Bob", role: "guest" });
+    network.socket.say({ ...published("microphone", false), track_id: "tr_b", from: "bob" });
+    network.socket.say({ type: "slot", mid: "0", epoch: 1, track_id: "tr_b", from: "bob" });
+    loudness = 0.3;
+    network.timers.advance(200);
+    await settle();
+    expect(meeting.state.room.speaking).toEqual(["bob", "me"]);
+  });
+
+  it("sends chat and says when it did not arrive", async () => {
+    await connect();
+    const sent = meeting.sendChat("Hello");
+    network.socket.answer("chat", { type: "chat", id: "m1", from: "me", text: "Hello", timestamp: 1 });
+    await sent;
+    expect(meeting.state.room.chat).toMatchObject([{ text: "Hello", own: true, name: "Ada" }]);
+    network.socket.drop();
+    await expect(meeting.sendChat("Lost")).rejects.toThrow();
+  });
+
+  it("closes everything on leaving", async () => {
+    await connect();
+    meeting.leave();
+    expect(meeting.state.connection).toMatchObject({ name: "ended", code: "left" });
+    expect(connections.last.closed).toBe(true);
+    network.timers.advance(60_000);
+    expect(network.sockets).toHaveLength(1);
+  });
+});

@@ -1,0 +1,138 @@
+import { describe, expect, it } from "vitest";
+import { Disconnected } from "../signalling/socket";
+import { fakeTrack, FakeConnections } from "./fake";
+import { DEFAULT_SLOTS, Peer } from "./peer";
+
+function make(offer: (sdp: string) => Promise<string> = (sdp) => Promise.resolve(`answer to ${sdp}`)) {
+  const connections = new FakeConnections();
+  const published: [string, string][] = [];
+  const offers: string[] = [];
+  const states: RTCPeerConnectionState[] = [];
+  const peer = new Peer(
+    { ...DEFAULT_SLOTS, iceServers: [{ urls: ["turn:x"] }], maxBitrate: { camera: 3_000_000 } },
+    {
+      publish: (mid, source) => published.push([mid, source]),
+      offer: (sdp) => {
+        offers.push(sdp);
+        return offer(sdp);
+      },
+    },
+    (state) => states.push(state),
+    connections.create,
+  );
+  return { peer, connection: connections.last, published, offers, states };
+}
+
+describe("the peer connection", () => {
+  it("offers own lines first, then three audio and nine video slots", async () => {
+    const { peer, connection, published, offers } = make();
+    await peer.setTrack("microphone", fakeTrack("audio"));
+    await peer.setTrack("camera", fakeTrack("video"));
+    peer.addSlots();
+    await peer.negotiate();
+    expect(connection.lines.map(({ kind, init }) => `${kind} ${init?.direction}`)).toEqual([
+      "audio sendonly",
+      "video sendonly",
+      ...Array<string>(3).fill("audio recvonly"),
+      ...Array<string>(9).fill("video recvonly"),
+    ]);
+    expect(connection.lines[1]?.init?.sendEncodings).toEqual([{ maxBitrate: 3_000_000 }]);
+    expect(connection.lines[0]?.init?.sendEncodings).toBeUndefined();
+    expect(published).toEqual([["0", "microphone"], ["1", "camera"]]);
+    expect(offers).toEqual(["offer of 14 lines"]);
+    expect(connection.remoteDescription).toEqual({ type: "answer", sdp: "answer to offer of 14 lines" });
+    expect(peer.needsNegotiation).toBe(false);
+  });
+
+  it("adds a line by a new offer for a camera that came later", async () => {
+    const { peer, connection, published, offers } = make();
+    peer.addSlots();
+    await peer.negotiate();
+    await peer.setTrack("camera", null);
+    expect(peer.needsNegotiation).toBe(false);
+    await peer.setTrack("camera", fakeTrack("video"));
+    expect(peer.needsNegotiation).toBe(true);
+    await peer.negotiate();
+    expect(offers).toEqual(["offer of 12 lines", "offer of 13 lines"]);
+    expect(published).toEqual([["12", "camera"]]);
+    expect(connection.lines).toHaveLength(13);
+  });
+
+  it("changes the track of a line without a new offer", async () => {
+    const { peer, connection, offers } = make();
+    await peer.setTrack("camera", fakeTrack("video", "front"));
+    await peer.negotiate();
+    await peer.setTrack("camera", null);
+    expect(connection.lines[0]?.sent).toBeNull();
+    const back = fakeTrack("video", "back");
+    await peer.setTrack("camera", back);
+    expect(connection.lines[0]?.sent).toBe(back);
+    expect(peer.needsNegotiation).toBe(false);
+    expect(offers).toHaveLength(1);
+  });
+
+  it("makes one exchange of calls that come together, and another for what came during it", async () => {
+    let answer = (_: string): void => undefined;
+    const { peer, offers } = make(() => new Promise((resolve) => (answer = resolve)));
+    peer.addSlots();
+    const first = peer.negotiate();
+    const second = peer.negotiate();
+    await Promise.resolve().then(() => undefined);
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    expect(offers).toEqual(["offer of 12 lines"]);
+    await peer.setTrack("microphone", fakeTrack("audio"));
+    answer("a");
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    expect(offers).toEqual(["offer of 12 lines", "offer of 13 lines"]);
+    answer("b");
+    await Promise.all([first, second]);
+    expect(peer.needsNegotiation).toBe(false);
+  });
+
+  it("keeps the wish when the exchange fails", async () => {
+    let fail = true;
+    const { peer, offers } = make(() => (fail ? Promise.reject(new Disconnected()) : Promise.resolve("a")));
+    peer.addSlots();
+    await expect(peer.negotiate()).rejects.toBeInstanceOf(Disconnected);
+    expect(peer.needsNegotiation).toBe(true);
+    fail = false;
+    await peer.negotiate();
+    expect(peer.needsNegotiation).toBe(false);
+    expect(offers).toHaveLength(2);
+  });
+
+  it("sets no answer on a connection that was closed meanwhile", async () => {
+    let answer = (_: string): void => undefined;
+    const { peer, connection } = make(() => new Promise((resolve) => (answer = resolve)));
+    peer.addSlots();
+    const exchange = peer.negotiate();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    peer.close();
+    answer("late");
+    await exchange;
+    expect(connection.closed).toBe(true);
+    expect(connection.remoteDescription).toBeNull();
+  });
+
+  it("tells the state until it is closed", () => {
+    const { peer, connection, states } = make();
+    connection.become("connected");
+    peer.close();
+    connection.become("failed");
+    expect(states).toEqual(["connected"]);
+  });
+
+  it("reads levels from fresh packets, else from statistics", async () => {
+    const { peer, connection } = make();
+    peer.addSlots();
+    await peer.negotiate();
+    const now = performance.timeOrigin + performance.now();
+    const receiver = connection.lines[0]?.receiver;
+    expect(await peer.audioLevel("0")).toBe(0.25);
+    receiver?.sources.push({ audioLevel: 0.5, timestamp: now });
+    expect(await peer.audioLevel("0")).toBe(0.5);
+    receiver?.sources.splice(0, 1, { audioLevel: 0.5, timestamp: now - 2000 });
+    expect(await peer.audioLevel("0")).toBe(0);
+    expect(await peer.audioLevel("none")).toBe(0);
+  });
+});
