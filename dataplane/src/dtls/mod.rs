@@ -11,3 +11,12 @@ mod handshake;
 pub use certificate::{Identity, IdentityError};
 pub use handshake::{Dtls, DtlsEvent, Failure};
 pub use kall_shared::media::Fingerprint;
+
+#[cfg(test)]
+mod abuse;
+#[cfg(test)]
+mod hello;
+#[cfg(test)]
+mod simulated;
+#[cfg(test)]
+mod testing;
