@@ -130,8 +130,8 @@ export function MeetingPage(props: {
             class="link-button"
             classList={{ "link-button-done": copied() }}
             data-testid="copy-link"
-            aria-label={copied() ? "Link copied" : "Copy the meeting link"}
-            title="Copy the meeting link"
+            aria-label={copied() ? "Copied the meeting link" : "Copy link to this meeting"}
+            title="Copy link to this meeting"
             onClick={() => void copyLink()}
           >
             {copied() ? <CheckIcon /> : <LinkIcon />}

@@ -102,7 +102,6 @@ export function Prejoin(props: {
                 class="round-button"
                 classList={{ "round-button-off": !state().microphone.on || !state().microphone.track }}
                 data-testid="toggle-mic"
-                aria-pressed={state().microphone.on}
                 aria-label={state().microphone.on ? "Microphone on. Turn off" : "Microphone off. Turn on"}
                 onClick={() => toggle("microphone")}
               >
@@ -113,7 +112,6 @@ export function Prejoin(props: {
                 class="round-button"
                 classList={{ "round-button-off": !state().camera.track }}
                 data-testid="toggle-camera"
-                aria-pressed={state().camera.on}
                 aria-label={state().camera.on ? "Camera on. Turn off" : "Camera off. Turn on"}
                 onClick={() => toggle("camera")}
               >

@@ -17,16 +17,15 @@ export function Toolbar(props: {
   const microphone = (): boolean => props.devices.microphone.on && props.devices.microphone.track !== undefined;
   const camera = (): boolean => props.devices.camera.track !== undefined;
   return (
-    <footer class="toolbar" role="toolbar" aria-label="Meeting controls">
+    <footer class="toolbar" aria-label="Meeting controls">
       <button
         type="button"
         class="tool"
         classList={{ "tool-off": !microphone() }}
         data-testid="mute-mic"
-        aria-pressed={!microphone()}
-        aria-label={microphone() ? "Turn microphone off" : "Turn microphone on"}
+        aria-label={microphone() ? "Mute microphone" : "Unmute microphone"}
         aria-keyshortcuts="m"
-        title={microphone() ? "Turn microphone off (M)" : "Turn microphone on (M)"}
+        title={microphone() ? "Mute microphone (M)" : "Unmute microphone (M)"}
         onClick={() => props.onMicrophone()}
       >
         {microphone() ? <MicIcon /> : <MicOffIcon />}
@@ -37,11 +36,10 @@ export function Toolbar(props: {
         class="tool"
         classList={{ "tool-off": !camera() }}
         data-testid="mute-camera"
-        aria-pressed={!camera()}
         aria-busy={props.devices.camera.busy}
-        aria-label={camera() ? "Turn camera off" : "Turn camera on"}
+        aria-label={camera() ? "Stop video" : "Start video"}
         aria-keyshortcuts="v"
-        title={camera() ? "Turn camera off (V)" : "Turn camera on (V)"}
+        title={camera() ? "Stop video (V)" : "Start video (V)"}
         onClick={() => props.onCamera()}
       >
         {camera() ? <CameraIcon /> : <CameraOffIcon />}

@@ -14,6 +14,11 @@ const NARROWEST_UPRIGHT = 3 / 4;
 /** Below this width in pixels a face says nothing: the grid scrolls instead. */
 const SMALLEST_WIDTH = 148;
 
+/** A face is as large as the shorter side lets it be; the area decides between equals. */
+function worth({ width, height }: TileSize): number {
+  return Math.min(width, height) + (width * height) / 1e7;
+}
+
 /** The largest tile for `count` of them in a box of the given size, all in pixels. */
 export function tileSize(count: number, width: number, height: number, gap: number): TileSize {
   const narrowest = height > width ? NARROWEST_UPRIGHT : NARROWEST;
@@ -25,7 +30,7 @@ export function tileSize(count: number, width: number, height: number, gap: numb
     if (cellWidth <= 0 || cellHeight <= 0) continue;
     const tileWidth = Math.min(cellWidth, cellHeight * WIDEST);
     const tileHeight = Math.min(cellHeight, tileWidth / narrowest);
-    if (tileWidth * tileHeight > best.width * best.height) best = { width: tileWidth, height: tileHeight };
+    if (worth({ width: tileWidth, height: tileHeight }) > worth(best)) best = { width: tileWidth, height: tileHeight };
   }
   if (best.width < SMALLEST_WIDTH) {
     const columns = Math.max(1, Math.floor((width + gap) / (SMALLEST_WIDTH + gap)));

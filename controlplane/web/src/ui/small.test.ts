@@ -25,6 +25,10 @@ describe("the grid", () => {
     expect(tileSize(2, 366, 650, 12).width).toBe(366);
   });
 
+  it("gives four people on a phone two columns", () => {
+    expect(tileSize(4, 366, 690, 12).width).toBe(177);
+  });
+
   it("scrolls rather than shrink without end", () => {
     expect(tileSize(60, 366, 600, 12).width).toBeGreaterThanOrEqual(148);
   });

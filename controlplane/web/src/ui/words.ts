@@ -121,7 +121,8 @@ export function initials(name: string): string {
 
 /** A steady hue for a person, 0 to 359, so that avatars are told apart. */
 export function hueOf(identity: string): number {
-  let hash = 7;
-  for (const character of identity) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) % 3600;
-  return hash % 360;
+  // FNV-1a, so that identities which differ in one letter get distant hues.
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < identity.length; i++) hash = Math.imul(hash ^ identity.charCodeAt(i), 0x01000193);
+  return (hash >>> 0) % 360;
 }
