@@ -1,6 +1,10 @@
 //! What turns a publisher's packets into a subscriber's: publications, slots, rewriting.
 
+pub mod flow;
+pub mod inspect;
 pub mod keyframe;
-mod projection;
+pub mod projection;
+pub mod publication;
 pub mod rewriter;
-mod sent_window;
+pub mod sent_window;
+pub mod slot;

@@ -1,1 +1,145 @@
-//! One peer: transport, published tracks and slots, wired together.
+//! One peer: its transport, what it publishes and the slots it receives on.
+//!
+//! A session only holds and wires these together; each part owns its state and its tests. Packets go
+//! through [`crate::shard`], which is the one that sees several sessions at once.
+
+pub mod formats;
+pub mod incoming;
+pub mod outbox;
+pub mod transport;
+
+use std::time::Duration;
+
+use kall_shared::id::{Mid, SessionId, TrackId};
+use kall_shared::link::SlotSnapshot;
+use kall_shared::media::{SessionDescription, SessionParams};
+
+use crate::forward::publication::Publication;
+use crate::forward::slot::Slot;
+use crate::rtp::{CaptureClock, RembSource, ReportSchedule, RtxBudget, TwccRecorder};
+use crate::shard::slab::{Key, Slab};
+use crate::time::Time;
+use formats::ExtensionIds;
+use incoming::IncomingStreams;
+use outbox::Outbox;
+
+use transport::Transport;
+
+/// The round trip assumed before the first report: an ordinary one, so that requests are neither
+/// repeated in vain nor late.
+pub const DEFAULT_RTT: Duration = Duration::from_millis(100);
+
+/// A track this session publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Index of the line.
+    pub line: u8,
+    /// The publication.
+    pub publication: Key,
+}
+
+/// One peer connection.
+#[derive(Debug)]
+pub struct Session {
+    /// Its id for the control plane.
+    pub id: SessionId,
+    /// Its room.
+    pub room: Key,
+    /// Opaque; comes back in the snapshot.
+    pub label: Vec<u8>,
+    /// As negotiated last.
+    pub params: SessionParams,
+    /// As answered.
+    pub description: SessionDescription,
+    /// The peer's ids of header extensions.
+    pub extensions: ExtensionIds,
+    /// ICE, DTLS and keys.
+    pub transport: Transport,
+    /// Which stream is which.
+    pub incoming: IncomingStreams,
+    /// What it publishes.
+    pub published: Vec<Published>,
+    /// What it receives on, in the order of the lines.
+    pub slots: Vec<Slot>,
+    /// What it is to be sent.
+    pub outbox: Outbox,
+    /// Arrivals to report, when the peer wants transport-wide feedback.
+    pub arrivals: TwccRecorder,
+    /// The limit for a publisher without transport-wide feedback.
+    pub remb: RembSource,
+    /// How much may be sent again.
+    pub rtx_budget: RtxBudget,
+    /// The peer's wall clock against ours, for everything it publishes.
+    pub capture_clock: CaptureClock,
+    /// When what it publishes is reported on.
+    pub receiver_reports: ReportSchedule,
+    /// When what it is sent is reported on.
+    pub sender_reports: ReportSchedule,
+    /// The SSRC our feedback speaks with.
+    pub feedback_ssrc: u32,
+    /// Round trip, as the peer's reports tell.
+    pub rtt: Duration,
+    /// Counts full intra requests (RFC 5104 section 4.3.1.1).
+    pub fir_sequence: u8,
+    /// The earliest wake-up asked for.
+    pub wake_at: Time,
+    /// Whether the shard already knows that the outbox is not empty.
+    pub queued: bool,
+}
+
+impl Session {
+    /// The slot on a line.
+    #[must_use]
+    pub fn slot_index(&self, mid: &Mid) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.mid() == mid)
+    }
+
+    /// The slot that sends with this SSRC, primary or retransmission.
+    #[must_use]
+    pub fn slot_by_ssrc(&self, ssrc: u32) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.sends(ssrc))
+    }
+
+    /// The publication of a line.
+    #[must_use]
+    pub fn publication_on(&self, line: u8) -> Option<Key> {
+        self.published
+            .iter()
+            .find(|published| published.line == line)
+            .map(|published| published.publication)
+    }
+
+    /// The index of the line with this mid.
+    #[must_use]
+    pub fn line_index(&self, mid: &Mid) -> Option<usize> {
+        self.params.lines.iter().position(|line| &line.mid == mid)
+    }
+
+    /// The state of a slot, given the name of its occupant.
+    #[must_use]
+    pub fn slot_snapshot(&self, slot: usize, track: Option<TrackId>) -> Option<SlotSnapshot> {
+        let slot = self.slots.get(slot)?;
+        Some(SlotSnapshot {
+            mid: slot.mid().clone(),
+            epoch: slot.epoch(),
+            track,
+            reason: slot.reason(),
+        })
+    }
+
+    /// Some stream the peer sends: feedback about the whole transport names one.
+    #[must_use]
+    pub fn any_incoming_ssrc(&self, publications: &Slab<Publication>) -> Option<u32> {
+        self.published
+            .iter()
+            .filter_map(|published| publications.get(published.publication))
+            .flat_map(|publication| &publication.layers)
+            .find_map(|layer| layer.stream.as_ref().map(|stream| stream.recv.ssrc()))
+    }
+
+    /// The number of the next full intra request.
+    pub fn next_fir(&mut self) -> u8 {
+        self.fir_sequence = self.fir_sequence.wrapping_add(1);
+        self.fir_sequence
+    }
+}

@@ -2,15 +2,47 @@
 //!
 //! Calling order: any number of `handle_*`, then [`Shard::poll_transmit`] until its batch stays
 //! empty, then [`Shard::poll_event`] until none, then sleep until [`Shard::poll_deadline`].
+//!
+//! A shard owns every session of its core, the rooms they are in and the tracks they publish; it is
+//! the only place that sees two sessions at once. The path of a packet: [`ingress`], the
+//! publication's ring, a subscriber's outbox, [`egress`].
 
+mod command;
+mod control_queue;
+pub mod counters;
+mod egress;
+mod entropy;
+mod event;
+mod ingress;
+mod membership;
+mod periodic;
 pub mod placement;
+mod room;
+pub mod slab;
+mod timers;
 pub mod transmit;
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use kall_shared::link::{ToControl, ToData};
+use kall_shared::id::{RoomId, SessionId};
+use kall_shared::link::{Stats, ToControl};
 
+use crate::dtls;
+use crate::forward::publication::{Publication, SourceIds};
+use crate::limits;
+use crate::session::Session;
+use crate::session::transport::Keyed;
+use crate::srtp::SessionKeys;
 use crate::time::{Time, WallClock};
+use control_queue::ControlQueue;
+use counters::Counters;
+use entropy::Entropy;
+use event::Outgoing;
+use room::Room;
+use slab::{Key, Slab};
+use timers::Timers;
 pub use transmit::{Run, TransmitBatch};
 
 /// One received datagram; the shard decrypts in place.
@@ -33,6 +65,8 @@ pub struct ShardConfig {
     pub core: u8,
     /// The UDP port of its socket, named in every answer.
     pub udp_port: u16,
+    /// The certificate of the process.
+    pub identity: Arc<dtls::Identity>,
     /// The wall clock, for sender reports.
     pub wall: WallClock,
     /// Seed of everything random: credentials, SSRCs, first sequence numbers. Must be unpredictable
@@ -44,36 +78,96 @@ pub struct ShardConfig {
 #[derive(Debug)]
 pub struct Shard {
     config: ShardConfig,
+    entropy: Entropy,
+    sessions: Slab<Session>,
+    publications: Slab<Publication>,
+    rooms: Slab<Room>,
+    rooms_by_id: HashMap<RoomId, Key>,
+    /// Validated address of a peer, and whose it is.
+    flows: HashMap<SocketAddr, Key>,
+    timers: Timers,
+    control: ControlQueue,
+    /// Sessions whose outbox is not empty, each once.
+    ready: Vec<Key>,
+    /// Slots that need a key frame from their publisher, found while sealing.
+    wanting: Vec<(Key, u8)>,
+    outgoing: Outgoing,
+    counters: Counters,
+    sources: SourceIds,
+    /// Where feedback is written before it is sealed.
+    scratch: [u8; transmit::MAX_DATAGRAM],
 }
+
+/// Publications of one core: each session may publish a handful.
+const PUBLICATIONS_PER_CORE: usize = limits::SESSIONS_PER_CORE * 4;
 
 impl Shard {
     /// An empty shard.
     #[must_use]
     pub fn new(config: ShardConfig, _now: Time) -> Self {
-        Self { config }
+        Self {
+            entropy: Entropy::new(config.seed),
+            config,
+            sessions: Slab::new(limits::SESSIONS_PER_CORE),
+            publications: Slab::new(PUBLICATIONS_PER_CORE),
+            rooms: Slab::new(limits::SESSIONS_PER_CORE),
+            rooms_by_id: HashMap::new(),
+            flows: HashMap::new(),
+            timers: Timers::with_capacity(limits::SESSIONS_PER_CORE),
+            control: ControlQueue::default(),
+            ready: Vec::with_capacity(limits::SESSIONS_PER_CORE),
+            wanting: Vec::with_capacity(limits::SESSIONS_PER_CORE),
+            outgoing: Outgoing::default(),
+            counters: Counters::default(),
+            sources: SourceIds::default(),
+            scratch: [0; transmit::MAX_DATAGRAM],
+        }
     }
-
-    /// Takes one datagram.
-    pub fn handle_datagram(&mut self, _now: Time, _datagram: Datagram<'_>) {}
-
-    /// Takes one request; the answer comes by [`Self::poll_event`].
-    pub fn handle_command(&mut self, _now: Time, _command: ToData) {}
-
-    /// Runs what is due.
-    pub fn handle_timeout(&mut self, _now: Time) {}
-
-    /// Seals what is ready to leave into `batch`; call until it stays empty.
-    pub fn poll_transmit(&mut self, _now: Time, _batch: &mut TransmitBatch) {}
 
     /// The next answer or event.
     pub fn poll_event(&mut self) -> Option<ToControl> {
-        None
+        self.outgoing.pop()
     }
 
     /// When [`Self::handle_timeout`] is wanted next.
     #[must_use]
     pub fn poll_deadline(&self) -> Time {
-        let _ = self.config.core;
-        Time::FAR_FUTURE
+        self.timers.next_deadline()
+    }
+
+    /// Gives a session its keys without a handshake: simulations repeat bit for bit only if nothing
+    /// in them draws randomness of its own, as DTLS does. False when there is no such session.
+    pub fn inject_keys(&mut self, now: Time, session: SessionId, keys: &SessionKeys) -> bool {
+        let key = session_key(session);
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.transport.dtls = None;
+        }
+        self.connect(now, key, Keyed::new(keys));
+        self.reschedule(key);
+        self.sessions.get(key).is_some()
+    }
+
+    /// This core's part of the statistics.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let core = kall_shared::link::CoreStats {
+            sessions: self.sessions.len() as u32,
+            counters: self.counters.to_map(),
+        };
+        Stats { cores: vec![core] }
+    }
+
+    fn push_control(&mut self, datagram: &[u8], to: SocketAddr, from: IpAddr) {
+        if !self.control.push(datagram, to, from) {
+            self.counters.drop_control_full += 1;
+        }
+    }
+}
+
+/// Where the session of an id lives.
+fn session_key(session: SessionId) -> Key {
+    Key {
+        index: session.slot(),
+        epoch: session.epoch(),
     }
 }

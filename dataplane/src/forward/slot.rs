@@ -1,0 +1,297 @@
+//! One receiving line of a session: the stream a subscriber sees for its whole life, whoever feeds it.
+//!
+//! A slot owns the outgoing SSRC, its numbers, and the memory of what was sent under them. Which
+//! track feeds it is said from outside; changing that is the same operation as changing a layer.
+
+use std::time::Duration;
+
+use kall_shared::id::Mid;
+use kall_shared::link::SlotReason;
+use kall_shared::media::{CodecParams, Kind};
+
+use crate::forward::keyframe::SubscriberLimit;
+use crate::forward::publication::LayerStream;
+use crate::forward::rewriter::{FIRST_SEQ_END, Out, Relation, Rewriter, SourceId, Withheld};
+use crate::rtp::nack_map::{NackMap, NotResent, Sent};
+use crate::rtp::packet_ring::PacketMeta;
+use crate::rtp::{CaptureClock, SendStream};
+use crate::session::formats::ExtensionIds;
+use crate::shard::slab::Key;
+use crate::srtp::EgressGuard;
+use crate::time::{Time, WallClock};
+use crate::wire::rtcp::ReportBlock;
+use crate::wire::rtcp::sr::SenderInfo;
+
+/// The retransmission stream beside a slot (RFC 4588 section 3): its own SSRC and numbers.
+#[derive(Debug)]
+pub struct RtxStream {
+    /// Its SSRC.
+    pub ssrc: u32,
+    /// The number the next retransmission takes.
+    pub next_seq: u64,
+    /// Refuses to protect two packets under one number.
+    pub guard: EgressGuard,
+}
+
+/// Random values a slot is born with.
+#[derive(Debug, Clone, Copy)]
+pub struct SlotSeed {
+    /// The primary SSRC.
+    pub ssrc: u32,
+    /// The retransmission SSRC, for a line that negotiated retransmissions.
+    pub rtx_ssrc: Option<u32>,
+    /// Where sequence numbers start.
+    pub first_seq: u16,
+    /// Where retransmission numbers start.
+    pub first_rtx_seq: u16,
+    /// Where timestamps start.
+    pub first_ts: u32,
+}
+
+/// One receiving line.
+#[derive(Debug)]
+pub struct Slot {
+    mid: Mid,
+    kind: Kind,
+    /// Index of the line.
+    pub line: u8,
+    /// The receiver's extension ids on this line.
+    pub extensions: ExtensionIds,
+    ssrc: u32,
+    /// Retransmissions, if negotiated.
+    pub rtx: Option<RtxStream>,
+    /// Refuses to protect two packets under one number.
+    pub guard: EgressGuard,
+    rewriter: Rewriter,
+    nacks: NackMap,
+    send: SendStream,
+    epoch: u32,
+    occupant: Option<Key>,
+    target_layer: u8,
+    /// The publication of the packets sent last: another one makes a switch one of tracks.
+    fed_by: Option<Key>,
+    reason: Option<SlotReason>,
+    requests: SubscriberLimit,
+}
+
+impl Slot {
+    /// An empty slot. `clock_rate` is that of every codec the line can carry.
+    #[must_use]
+    pub fn new(
+        mid: Mid,
+        kind: Kind,
+        line: u8,
+        extensions: ExtensionIds,
+        clock_rate: u32,
+        seed: SlotSeed,
+    ) -> Self {
+        let rtx_start = u64::from(seed.first_rtx_seq % FIRST_SEQ_END);
+        Self {
+            mid,
+            kind,
+            line,
+            extensions,
+            ssrc: seed.ssrc,
+            rtx: seed.rtx_ssrc.map(|ssrc| RtxStream {
+                ssrc,
+                next_seq: rtx_start,
+                guard: EgressGuard::new(),
+            }),
+            guard: EgressGuard::new(),
+            rewriter: Rewriter::new(kind, clock_rate, seed.first_seq, seed.first_ts),
+            nacks: NackMap::new(kind),
+            send: SendStream::new(seed.ssrc),
+            epoch: 0,
+            occupant: None,
+            target_layer: 0,
+            fed_by: None,
+            reason: None,
+            requests: SubscriberLimit::new(),
+        }
+    }
+
+    /// Its line's id.
+    #[must_use]
+    pub fn mid(&self) -> &Mid {
+        &self.mid
+    }
+
+    /// Audio or video.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The primary SSRC.
+    #[must_use]
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// Whether an SSRC is one of this slot's.
+    #[must_use]
+    pub fn sends(&self, ssrc: u32) -> bool {
+        self.ssrc == ssrc || self.rtx.as_ref().is_some_and(|rtx| rtx.ssrc == ssrc)
+    }
+
+    /// Rises with every change of occupant.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The publication that feeds it.
+    #[must_use]
+    pub fn occupant(&self) -> Option<Key> {
+        self.occupant
+    }
+
+    /// Why a wanted track does not flow.
+    #[must_use]
+    pub fn reason(&self) -> Option<SlotReason> {
+        self.reason
+    }
+
+    /// Says why a wanted track does not flow; true when that is news.
+    pub fn set_reason(&mut self, reason: Option<SlotReason>) -> bool {
+        let news = self.reason != reason;
+        self.reason = reason;
+        news
+    }
+
+    /// Gives the slot to another publication, or to nobody. The numbers go on.
+    pub fn occupy(&mut self, occupant: Option<Key>, layer: u8) {
+        if self.occupant == occupant {
+            return;
+        }
+        self.epoch = self.epoch.wrapping_add(1);
+        self.occupant = occupant;
+        self.target_layer = layer;
+        self.reason = None;
+        self.rewriter.stop();
+    }
+
+    /// Stops for a while, as for a muted track: what comes next starts at an entry point.
+    pub fn pause(&mut self) {
+        self.rewriter.stop();
+    }
+
+    /// Says which layer of the occupant to take from its next entry point on.
+    pub fn aim(&mut self, layer: u8) {
+        self.target_layer = layer;
+    }
+
+    /// The publication and layer the slot takes next.
+    #[must_use]
+    pub fn target(&self) -> Option<(Key, u8)> {
+        self.occupant.map(|publication| (publication, self.target_layer))
+    }
+
+    /// Whether a key frame would start or change what is shown.
+    #[must_use]
+    pub fn waits_for_keyframe(&self) -> bool {
+        self.kind == Kind::Video && (self.rewriter.source().is_none() || self.rewriter.awaited().is_some())
+    }
+
+    /// Numbers for a packet of the occupant's `layer`.
+    ///
+    /// # Errors
+    /// The packet is not to be sent, and why.
+    pub fn rewrite(
+        &mut self,
+        now: Time,
+        publication: Key,
+        layer: u8,
+        stream: &LayerStream,
+        meta: &PacketMeta,
+    ) -> Result<Out, Withheld> {
+        let source = stream.source;
+        if layer == self.target_layer {
+            let same = self.fed_by == Some(publication);
+            let relation = if same {
+                Relation::SameTrack
+            } else {
+                Relation::OtherTrack
+            };
+            self.rewriter.switch(source, relation);
+        }
+        if meta.payload_len == 0 && self.rewriter.discard(source, meta) {
+            // A publisher's padding is for the publisher's path; here it would only be a gap.
+            return Err(Withheld::Dropped);
+        }
+        let out = self.rewriter.rewrite(now, source, meta, stream.recv.sr_pair())?;
+        if out.switched {
+            self.fed_by = Some(publication);
+        }
+        Ok(out)
+    }
+
+    /// Remembers a packet that was sealed. True when a sender report should follow at once.
+    pub fn on_sent(&mut self, now: Time, stream: &LayerStream, meta: &PacketMeta, out: &Out) -> bool {
+        self.nacks
+            .on_sent(now, stream.source, meta.seq, out, meta.keyframe_start);
+        self.send.on_sent(now, usize::from(meta.payload_len)) || out.switched
+    }
+
+    /// What to send again for a number the receiver misses.
+    ///
+    /// # Errors
+    /// It is not to be sent again, and why.
+    pub fn on_nack(&self, now: Time, out_seq: u16, rtt: Duration) -> Result<Sent, NotResent> {
+        self.nacks.on_nack(now, out_seq, rtt)
+    }
+
+    /// Remembers a retransmission that was sealed.
+    pub fn on_resent(&mut self, now: Time, seq: u64) {
+        self.nacks.on_resent(now, seq);
+    }
+
+    /// The receiver can't decode until the next key frame. False when it asks too often to be
+    /// listened to.
+    pub fn on_keyframe_request(&mut self, now: Time) -> bool {
+        let admitted = self.requests.admit(now);
+        if admitted {
+            self.nacks.pause_until_keyframe();
+        }
+        admitted
+    }
+
+    /// Whether packets of this source are what the receiver sees now.
+    #[must_use]
+    pub fn shows(&self, source: SourceId) -> bool {
+        self.rewriter.source() == Some(source)
+    }
+
+    /// What the receiver reports about the slot.
+    pub fn on_report_block(&mut self, now: Time, wall: &WallClock, block: &ReportBlock) {
+        if block.ssrc == self.ssrc {
+            self.send.on_report_block(now, wall, block);
+        }
+    }
+
+    /// Round trip to the receiver, once it is known.
+    #[must_use]
+    pub fn rtt(&self) -> Option<Duration> {
+        self.send.rtt()
+    }
+
+    /// The sender report of now, on the publisher's capture clock.
+    #[must_use]
+    pub fn sender_info(
+        &self,
+        now: Time,
+        wall: &WallClock,
+        stream: &LayerStream,
+        clock: &CaptureClock,
+    ) -> Option<SenderInfo> {
+        let captured = clock.ts_at(now, stream.recv.sr_pair()?, stream.recv.clock_rate())?;
+        let rtp = self.rewriter.timestamp(stream.source, captured)?;
+        self.send.sender_info(now, wall, rtp)
+    }
+}
+
+/// The receiver's view of the codec a layer carries now.
+#[must_use]
+pub fn codec_for(line: &kall_shared::media::MediaLine, stream: &LayerStream) -> Option<CodecParams> {
+    crate::session::formats::receiver_codec(line, &stream.codec)
+}

@@ -1,0 +1,94 @@
+//! ICE, DTLS and the keys of one session.
+//!
+//! The order is fixed: a connectivity check validates an address, DTLS runs over a validated
+//! address only, and media counts only once DTLS has given keys to a peer with the announced
+//! certificate.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::dtls::Dtls;
+use crate::ice;
+use crate::limits;
+use crate::srtp::{Inbound, Outbound, Profile, SessionKeys};
+use crate::time::Time;
+
+/// Keys in use, one context a direction.
+pub struct Keyed {
+    /// Name of the profile, for reports.
+    pub profile: Profile,
+    /// Opens what the peer sends.
+    pub inbound: Inbound,
+    /// Seals what we send.
+    pub outbound: Outbound,
+}
+
+impl Keyed {
+    /// Contexts for a DTLS server: the peer's are the client's keys.
+    #[must_use]
+    pub fn new(keys: &SessionKeys) -> Self {
+        Self {
+            profile: keys.profile,
+            inbound: Inbound::new(&keys.client),
+            outbound: Outbound::new(&keys.server),
+        }
+    }
+}
+
+/// The transport of one session.
+pub struct Transport {
+    /// Which addresses the peer has, and which one to use.
+    pub ice: ice::Agent,
+    /// The handshake, and close_notify after it; none where a simulation brings keys.
+    pub dtls: Option<Box<Dtls>>,
+    /// Present once the peer has proven its certificate.
+    pub keyed: Option<Keyed>,
+    created: Time,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("path", &self.path())
+            .field("profile", &self.keyed.as_ref().map(|keyed| keyed.profile))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    /// A transport that waits for its peer.
+    #[must_use]
+    pub fn new(ice: ice::Agent, dtls: Box<Dtls>, now: Time) -> Self {
+        Self {
+            ice,
+            dtls: Some(dtls),
+            keyed: None,
+            created: now,
+        }
+    }
+
+    /// Where to send: the nominated path, or before a nomination any validated one.
+    #[must_use]
+    pub fn path(&self) -> Option<(SocketAddr, IpAddr)> {
+        self.ice.selected().map(|path| (path.remote, path.local))
+    }
+
+    /// Whether the peer did not come up in time.
+    #[must_use]
+    pub fn connect_expired(&self, now: Time) -> bool {
+        self.keyed.is_none() && now >= self.created + limits::CONNECT_TIMEOUT
+    }
+
+    /// When something is due.
+    #[must_use]
+    pub fn poll_deadline(&self) -> Time {
+        let mut deadline = self.ice.poll_deadline();
+        if let Some(dtls) = &self.dtls {
+            deadline = deadline.min(dtls.poll_deadline());
+        }
+        if self.keyed.is_none() {
+            deadline = deadline.min(self.created + limits::CONNECT_TIMEOUT);
+        }
+        deadline
+    }
+}

@@ -1,0 +1,440 @@
+//! What the control plane asks of this core.
+
+use kall_shared::id::{RoomId, SessionId, TrackId};
+use kall_shared::link::{
+    CloseReason, LABEL_MAX_LEN, Refusal, RefusalCode, Request, Response, SNAPSHOT_PAGE_MAX, SessionSnapshot,
+    ToData, TrackSnapshot,
+};
+use kall_shared::media::{MediaLine, SessionDescription, SessionParams, SlotDescription};
+
+use super::ingress::UFRAG_ID_LEN;
+use super::room::Room;
+use super::slab::Key;
+use super::{Shard, session_key};
+use crate::dtls::Dtls;
+use crate::forward::publication::Publication;
+use crate::forward::slot::{Slot, SlotSeed};
+use crate::ice;
+use crate::rtp::report::RECEIVER_INTERVAL;
+use crate::rtp::{CaptureClock, RembSource, ReportSchedule, RtxBudget, TwccRecorder};
+use crate::session::formats::ExtensionIds;
+use crate::session::incoming::{IncomingStreams, layer_count};
+use crate::session::outbox::Outbox;
+use crate::session::transport::Transport;
+use crate::session::{DEFAULT_RTT, Published, Session};
+use crate::time::Time;
+
+/// Random letters after the session id in a user fragment: 40 bits, so that it can't be guessed.
+const UFRAG_RANDOM: usize = 8;
+
+/// Letters of an ICE password: 160 bits.
+const PWD_LETTERS: usize = 32;
+
+impl Shard {
+    /// Takes one request; the answer comes by [`Self::poll_event`].
+    pub fn handle_command(&mut self, now: Time, command: ToData) {
+        // What a request causes is told after its answer, which is known only at the end.
+        let place = self.outgoing.len();
+        let result = self.execute(now, command.request);
+        self.outgoing.answer_at(place, command.id, result);
+    }
+
+    fn execute(&mut self, now: Time, request: Request) -> Result<Response, Refusal> {
+        match request {
+            Request::CreateSession { room, label, params } => self.create(now, room, label, params),
+            Request::UpdateSession {
+                session,
+                label,
+                params,
+            } => self.update(now, session, label, params),
+            Request::SetLabel { session, label } => {
+                check_label(&label)?;
+                self.session_mut(session)?.label = label;
+                Ok(Response::Done)
+            }
+            Request::CloseSession { session } => {
+                self.session_mut(session)?;
+                self.close_session(now, session_key(session), CloseReason::Requested);
+                Ok(Response::Done)
+            }
+            Request::SetSlot { session, mid, track } => {
+                let key = session_key(session);
+                let slot = self
+                    .session_mut(session)?
+                    .slot_index(&mid)
+                    .ok_or_else(|| not_found(format!("slot {mid} of session {session}")))?;
+                let publication = match track {
+                    None => None,
+                    Some(track) => Some(self.track_in_room_of(key, &track)?),
+                };
+                self.set_occupant(now, key, slot as u8, publication);
+                Ok(Response::Done)
+            }
+            Request::SetMuted {
+                session,
+                track,
+                muted,
+            } => {
+                let publication = self.own_track(session, &track)?;
+                self.set_muted(now, publication, muted);
+                Ok(Response::Done)
+            }
+            Request::Snapshot { after } => Ok(self.snapshot(after)),
+            Request::Stats => Ok(Response::Stats(self.stats())),
+            Request::Hello { .. } | Request::Ping | Request::Shutdown => {
+                Err(Refusal::new(RefusalCode::Protocol, "not for a core"))
+            }
+        }
+    }
+
+    fn session_mut(&mut self, session: SessionId) -> Result<&mut Session, Refusal> {
+        let found = if session.core() == self.config.core {
+            self.sessions.get_mut(session_key(session))
+        } else {
+            None
+        };
+        found.ok_or_else(|| not_found(format!("session {session}")))
+    }
+
+    fn own_track(&mut self, session: SessionId, track: &TrackId) -> Result<Key, Refusal> {
+        let published: Vec<Key> = self
+            .session_mut(session)?
+            .published
+            .iter()
+            .map(|published| published.publication)
+            .collect();
+        published
+            .into_iter()
+            .find(|key| {
+                self.publications
+                    .get(*key)
+                    .is_some_and(|publication| &publication.track == track)
+            })
+            .ok_or_else(|| not_found(format!("track {track} of session {session}")))
+    }
+
+    fn track_in_room_of(&self, key: Key, track: &TrackId) -> Result<Key, Refusal> {
+        let room = self
+            .sessions
+            .get(key)
+            .and_then(|session| self.rooms.get(session.room));
+        let members = room.map(|room| room.sessions.as_slice()).unwrap_or_default();
+        members
+            .iter()
+            .filter(|member| **member != key)
+            .filter_map(|member| self.sessions.get(*member))
+            .flat_map(|session| &session.published)
+            .map(|published| published.publication)
+            .find(|key| {
+                self.publications
+                    .get(*key)
+                    .is_some_and(|publication| &publication.track == track)
+            })
+            .ok_or_else(|| not_found(format!("track {track} in this room")))
+    }
+
+    fn create(
+        &mut self,
+        now: Time,
+        room: RoomId,
+        label: Vec<u8>,
+        params: SessionParams,
+    ) -> Result<Response, Refusal> {
+        check_label(&label)?;
+        params.validate()?;
+        let full = || Refusal::new(RefusalCode::Exhausted, "this core has as many sessions as it may");
+        let room_key = match self.rooms_by_id.get(&room) {
+            Some(key) => *key,
+            None => {
+                let key = self
+                    .rooms
+                    .insert_with(|_| Room::new(room.clone()))
+                    .ok_or_else(full)?;
+                self.rooms_by_id.insert(room, key);
+                key
+            }
+        };
+        let random = self.entropy.ice_text(UFRAG_RANDOM);
+        let pwd = self.entropy.ice_text(PWD_LETTERS);
+        let feedback_ssrc = self.entropy.ssrc();
+        let cname = self.entropy.ice_text(16);
+        let extensions = ExtensionIds::of_lines(&params.lines);
+        let (core, udp_port) = (self.config.core, self.config.udp_port);
+        let identity = &self.config.identity;
+        let key = self.sessions.insert_with(|key| {
+            let id = SessionId::pack(core, key.index, key.epoch);
+            let ufrag = format!("{:0width$x}{random}", id.0, width = UFRAG_ID_LEN);
+            let local = ice::Credentials {
+                ufrag: ufrag.clone(),
+                pwd: pwd.clone(),
+            };
+            let remote = &params.transport;
+            let agent = ice::Agent::new(local, remote.ufrag.clone(), now);
+            let dtls = Dtls::new(identity, remote.fingerprints.clone(), now);
+            Session {
+                id,
+                room: room_key,
+                label,
+                description: SessionDescription {
+                    ufrag,
+                    pwd,
+                    fingerprint: identity.fingerprint(),
+                    udp_port,
+                    cname,
+                    slots: Vec::new(),
+                },
+                extensions,
+                transport: Transport::new(agent, Box::new(dtls), now),
+                incoming: IncomingStreams::default(),
+                published: Vec::new(),
+                slots: Vec::new(),
+                outbox: Outbox::default(),
+                arrivals: TwccRecorder::new(now),
+                remb: RembSource::new(now),
+                rtx_budget: RtxBudget::new(now),
+                capture_clock: CaptureClock::new(),
+                receiver_reports: ReportSchedule::new(RECEIVER_INTERVAL, Time::FAR_FUTURE),
+                sender_reports: ReportSchedule::new(
+                    crate::rtp::report::SENDER_VIDEO_INTERVAL,
+                    Time::FAR_FUTURE,
+                ),
+                feedback_ssrc,
+                rtt: DEFAULT_RTT,
+                fir_sequence: 0,
+                wake_at: Time::FAR_FUTURE,
+                queued: false,
+                params,
+            }
+        });
+        let Some(key) = key else {
+            self.drop_room_if_empty(room_key);
+            return Err(full());
+        };
+        if let Some(room) = self.rooms.get_mut(room_key) {
+            room.sessions.push(key);
+        }
+        self.counters.sessions_opened += 1;
+        self.sync_lines(key)?;
+        self.refill_audio(now, room_key);
+        self.reschedule(key);
+        self.describe(key)
+    }
+
+    fn drop_room_if_empty(&mut self, room_key: Key) {
+        if self
+            .rooms
+            .get(room_key)
+            .is_some_and(|room| room.sessions.is_empty())
+            && let Some(room) = self.rooms.remove(room_key)
+        {
+            self.rooms_by_id.remove(&room.id);
+        }
+    }
+
+    fn update(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        label: Option<Vec<u8>>,
+        params: SessionParams,
+    ) -> Result<Response, Refusal> {
+        if let Some(label) = &label {
+            check_label(label)?;
+        }
+        params.validate()?;
+        let key = session_key(session);
+        let present = self.session_mut(session)?;
+        if present.params.transport != params.transport {
+            return Err(Refusal::new(
+                RefusalCode::Invalid,
+                "transport: ufrag, password and fingerprint of a living session can't change",
+            ));
+        }
+        for (index, line) in present.params.lines.iter().enumerate() {
+            let same = params
+                .lines
+                .get(index)
+                .is_some_and(|new| new.mid == line.mid && new.kind == line.kind);
+            // A line may be refused later, but its place is never given to another (RFC 8843).
+            if !same {
+                return Err(Refusal::new(
+                    RefusalCode::Invalid,
+                    format!("lines: the line '{}' must stay where it was", line.mid),
+                ));
+            }
+        }
+        let room = present.room;
+        present.extensions = ExtensionIds::of_lines(&params.lines);
+        present.params = params;
+        if let Some(label) = label {
+            present.label = label;
+        }
+        self.retire_lines(now, key);
+        self.sync_lines(key)?;
+        self.refill_audio(now, room);
+        self.reschedule(key);
+        self.describe(key)
+    }
+
+    /// Removes publications whose line stopped publishing or now publishes something else.
+    fn retire_lines(&mut self, now: Time, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let mut gone = Vec::new();
+        for published in &session.published {
+            let line = session.params.lines.get(usize::from(published.line));
+            let kept =
+                line.and_then(|line| line.publish.as_ref().map(|publish| (publish, layer_count(line))));
+            let publication = self.publications.get(published.publication);
+            let same = kept
+                .zip(publication)
+                .is_some_and(|((publish, layers), publication)| {
+                    publish.track == publication.track && layers == publication.layers.len()
+                });
+            if !same {
+                gone.push(*published);
+            }
+        }
+        for published in &gone {
+            session.incoming.forget_line(published.line);
+        }
+        for published in gone {
+            self.remove_publication(now, published.publication);
+        }
+    }
+
+    /// Creates publications and slots for lines that have none yet.
+    fn sync_lines(&mut self, key: Key) -> Result<(), Refusal> {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return Err(not_found("session"));
+        };
+        for (index, line) in session.params.lines.iter().enumerate() {
+            let index = index as u8;
+            if let Some(publish) = &line.publish
+                && !session.published.iter().any(|published| published.line == index)
+            {
+                let publication = Publication::new(
+                    key,
+                    line.mid.clone(),
+                    publish.track.clone(),
+                    publish.source,
+                    layer_count(line),
+                    publish.muted,
+                );
+                let publication = self.publications.insert_with(|_| publication).ok_or_else(|| {
+                    Refusal::new(RefusalCode::Exhausted, "this core has as many tracks as it may")
+                })?;
+                session.published.push(Published {
+                    line: index,
+                    publication,
+                });
+            }
+            if line.slot && !session.slots.iter().any(|slot| slot.mid() == &line.mid) {
+                let rtx = line.codecs.iter().any(|codec| codec.rtx_pt.is_some());
+                let seed = SlotSeed {
+                    ssrc: self.entropy.ssrc(),
+                    rtx_ssrc: rtx.then(|| self.entropy.ssrc()),
+                    first_seq: self.entropy.next_u32() as u16,
+                    first_rtx_seq: self.entropy.next_u32() as u16,
+                    first_ts: self.entropy.next_u32(),
+                };
+                session.slots.push(new_slot(line, index, seed));
+                session.description.slots.push(SlotDescription {
+                    mid: line.mid.clone(),
+                    ssrc: seed.ssrc,
+                    rtx_ssrc: seed.rtx_ssrc,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn describe(&self, key: Key) -> Result<Response, Refusal> {
+        let session = self.sessions.get(key).ok_or_else(|| not_found("session"))?;
+        Ok(Response::Session {
+            session: session.id,
+            description: session.description.clone(),
+        })
+    }
+
+    fn snapshot(&self, after: Option<SessionId>) -> Response {
+        let mut later = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| after.is_none_or(|after| session.id > after))
+            .map(|(_, session)| session);
+        let sessions: Vec<SessionSnapshot> = later
+            .by_ref()
+            .take(SNAPSHOT_PAGE_MAX as usize)
+            .filter_map(|session| self.snapshot_of(session))
+            .collect();
+        Response::Snapshot {
+            sessions,
+            more: later.next().is_some(),
+        }
+    }
+
+    fn snapshot_of(&self, session: &Session) -> Option<SessionSnapshot> {
+        let tracks = session
+            .published
+            .iter()
+            .filter_map(|published| self.publications.get(published.publication))
+            .map(|publication| TrackSnapshot {
+                track: publication.track.clone(),
+                mid: publication.mid.clone(),
+                kind: publication.kind,
+                started: publication.started,
+                muted: publication.muted,
+            })
+            .collect();
+        let slots = session
+            .slots
+            .iter()
+            .enumerate()
+            .filter_map(|(index, slot)| {
+                session.slot_snapshot(index, slot.occupant().and_then(|key| self.track_of(key)))
+            })
+            .collect();
+        Some(SessionSnapshot {
+            session: session.id,
+            room: self.rooms.get(session.room)?.id.clone(),
+            label: session.label.clone(),
+            connected: session.transport.keyed.is_some(),
+            params: session.params.clone(),
+            description: session.description.clone(),
+            tracks,
+            slots,
+        })
+    }
+}
+
+fn new_slot(line: &MediaLine, index: u8, seed: SlotSeed) -> Slot {
+    // Every codec of a kind has the same clock; validation refuses lines without a codec.
+    let clock_rate = line
+        .codecs
+        .first()
+        .map_or(90_000, |codec| codec.codec.clock_rate());
+    Slot::new(
+        line.mid.clone(),
+        line.kind,
+        index,
+        ExtensionIds::of_line(line),
+        clock_rate,
+        seed,
+    )
+}
+
+fn check_label(label: &[u8]) -> Result<(), Refusal> {
+    if label.len() > LABEL_MAX_LEN {
+        return Err(Refusal::new(
+            RefusalCode::Invalid,
+            format!("label: at most {LABEL_MAX_LEN} bytes"),
+        ));
+    }
+    Ok(())
+}
+
+fn not_found(what: impl std::fmt::Display) -> Refusal {
+    Refusal::new(RefusalCode::NotFound, format!("there is no {what}"))
+}

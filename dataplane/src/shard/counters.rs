@@ -1,0 +1,115 @@
+//! Counters of one core. One list names them all; the names are what `/stats` and metrics show.
+
+use std::collections::BTreeMap;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counts since the start of the process.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// By name, for the control link.
+            #[must_use]
+            pub fn to_map(&self) -> BTreeMap<String, u64> {
+                BTreeMap::from([$((stringify!($name).to_owned(), self.$name),)*])
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams handed to the shard.
+    rx_packets,
+    /// Their bytes.
+    rx_bytes,
+    /// Datagrams handed to the driver.
+    tx_packets,
+    /// Their bytes.
+    tx_bytes,
+    /// Sends they were grouped into.
+    tx_runs,
+    /// Authenticated RTP packets.
+    rtp_in,
+    /// Sealed RTP packets, retransmissions included.
+    rtp_out,
+    /// Authenticated SRTCP compounds.
+    rtcp_in,
+    /// Sealed SRTCP compounds.
+    rtcp_out,
+    /// Sequence numbers we asked publishers to send again.
+    nack_sent,
+    /// Sequence numbers subscribers asked us to send again.
+    nack_received,
+    /// Retransmissions from publishers that filled a gap.
+    rtx_in,
+    /// Retransmissions to subscribers.
+    rtx_out,
+    /// Sequence numbers asked for that are gone, over a limit or never were.
+    rtx_refused,
+    /// Key frame requests to publishers.
+    pli_sent,
+    /// Key frame requests from subscribers.
+    pli_received,
+    /// Transport-wide feedback messages to publishers.
+    twcc_sent,
+    /// Answered connectivity checks.
+    stun_answered,
+    /// Sessions opened.
+    sessions_opened,
+    /// Sessions ended.
+    sessions_closed,
+    /// Neither STUN nor DTLS nor RTP by its first byte (RFC 7983), or too short for its class.
+    drop_unknown_class,
+    /// DTLS or RTP from an address no connectivity check has validated.
+    drop_unknown_tuple,
+    /// Not a well-formed STUN message, or not a Binding.
+    drop_stun_malformed,
+    /// STUN for a user fragment no session has.
+    drop_stun_unknown_user,
+    /// STUN whose MESSAGE-INTEGRITY does not verify.
+    drop_stun_integrity,
+    /// STUN refused for another reason: wrong peer fragment, role conflict.
+    drop_stun_refused,
+    /// DTLS that no handshake could use.
+    drop_dtls,
+    /// RTP or RTCP before the keys.
+    drop_no_keys,
+    /// An SRTP tag that does not verify.
+    drop_srtp_auth,
+    /// An SRTP index seen before or older than the window.
+    drop_srtp_replay,
+    /// More streams than one session may have.
+    drop_srtp_streams,
+    /// A packet too short for SRTP.
+    drop_srtp_short,
+    /// Authenticated, but not RTP.
+    drop_rtp_malformed,
+    /// Authenticated, but belongs to no line of the session.
+    drop_rtp_unmapped,
+    /// A second copy of a packet.
+    drop_rtp_duplicate,
+    /// Authenticated, but not RTCP; the rest of the compound is skipped.
+    drop_rtcp_malformed,
+    /// A session's outbox was full.
+    drop_outbox_full,
+    /// The core's control queue was full.
+    drop_control_full,
+    /// A reference to a packet that had left the ring.
+    drop_packet_gone,
+    /// The receiver has no payload type for the codec.
+    drop_codec,
+    /// A packet that grew past a datagram.
+    drop_too_long,
+    /// The egress guard refused an index used before: a bug, never a peer's doing.
+    bug_egress_guard,
+}
+
+impl Counters {
+    /// Adds what happened, saturating: a counter never wraps to a small number.
+    pub fn bump(counter: &mut u64, by: u64) {
+        *counter = counter.saturating_add(by);
+    }
+}

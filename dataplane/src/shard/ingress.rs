@@ -1,0 +1,513 @@
+//! From a datagram to what it means: demultiplex, authenticate, parse, account, fan out.
+//!
+//! Nothing is believed before it is authenticated: a datagram that fails leaves a counter and no
+//! other trace. State is created only for peers that a session was opened for.
+
+use std::net::SocketAddr;
+
+use kall_shared::id::SessionId;
+use kall_shared::link::{CloseReason, Event};
+use kall_shared::media::Extension;
+
+use super::counters::Counters;
+use super::{Datagram, Shard};
+use crate::dtls::DtlsEvent;
+use crate::forward::inspect;
+use crate::forward::publication::{Incoming, Taken};
+use crate::forward::slot::Slot;
+use crate::ice::Ignored;
+use crate::session::DEFAULT_RTT;
+use crate::session::formats::Format;
+use crate::session::incoming::{Stream, Unmapped};
+use crate::session::outbox::Item;
+use crate::session::transport::Keyed;
+use crate::shard::slab::Key;
+use crate::shard::transmit::MAX_DATAGRAM;
+use crate::srtp::Refused;
+use crate::time::Time;
+use crate::wire::demux::{Class, classify};
+use crate::wire::rtcp::{self, Rtcp};
+use crate::wire::rtp::Packet;
+use crate::wire::rtp_ext::read_transport_sequence;
+use crate::wire::stun;
+
+/// Hexadecimal digits of a session id at the start of a user fragment.
+pub(super) const UFRAG_ID_LEN: usize = 16;
+
+impl Shard {
+    /// Takes one datagram; `datagram.data` is decrypted in place.
+    pub fn handle_datagram(&mut self, now: Time, mut datagram: Datagram<'_>) {
+        self.counters.rx_packets += 1;
+        self.counters.rx_bytes += datagram.data.len() as u64;
+        match classify(datagram.data) {
+            Class::Stun => self.on_stun(now, &datagram),
+            Class::Dtls => self.on_dtls(now, &datagram),
+            Class::Rtp => self.on_rtp(now, &mut datagram),
+            Class::Rtcp => self.on_rtcp(now, &mut datagram),
+            Class::Other => self.counters.drop_unknown_class += 1,
+        }
+    }
+
+    fn on_stun(&mut self, now: Time, datagram: &Datagram<'_>) {
+        let Ok(message) = stun::Message::parse(datagram.data) else {
+            self.counters.drop_stun_malformed += 1;
+            return;
+        };
+        let key = message
+            .username()
+            .and_then(|username| self.session_of_username(username));
+        let Some((key, session)) =
+            key.and_then(|key| self.sessions.get_mut(key).map(|session| (key, session)))
+        else {
+            self.counters.drop_stun_unknown_user += 1;
+            return;
+        };
+        let mut reply = [0; MAX_DATAGRAM];
+        let outcome =
+            session
+                .transport
+                .ice
+                .handle_request(now, &message, datagram.from, datagram.to, &mut reply);
+        if let Some(ignored) = outcome.ignored {
+            *match ignored {
+                Ignored::Answer => &mut self.counters.drop_stun_refused,
+                Ignored::UnknownUser => &mut self.counters.drop_stun_unknown_user,
+                Ignored::Integrity => &mut self.counters.drop_stun_integrity,
+            } += 1;
+        }
+        if let Some(evicted) = outcome.evicted {
+            self.flows.remove(&evicted);
+        }
+        if outcome.newly_validated {
+            self.flows.insert(datagram.from, key);
+        }
+        if outcome.reply_len > 0 {
+            self.counters.stun_answered += 1;
+            self.push_control(&reply[..outcome.reply_len], datagram.from, datagram.to);
+        }
+        self.reschedule(key);
+    }
+
+    /// The session a user fragment was made for: its id stands at the start.
+    fn session_of_username(&self, username: &[u8]) -> Option<Key> {
+        let digits = std::str::from_utf8(username.get(..UFRAG_ID_LEN)?).ok()?;
+        let id = SessionId(u64::from_str_radix(digits, 16).ok()?);
+        (id.core() == self.config.core).then(|| Key {
+            index: id.slot(),
+            epoch: id.epoch(),
+        })
+    }
+
+    fn flow(&mut self, from: &SocketAddr) -> Option<Key> {
+        let key = self.flows.get(from).copied();
+        if key.is_none() {
+            self.counters.drop_unknown_tuple += 1;
+        }
+        key
+    }
+
+    fn on_dtls(&mut self, now: Time, datagram: &Datagram<'_>) {
+        let Some(key) = self.flow(&datagram.from) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Some(dtls) = &mut session.transport.dtls else {
+            self.counters.drop_dtls += 1;
+            return;
+        };
+        session.transport.ice.on_handshake_packet(datagram.from);
+        dtls.handle_datagram(now, datagram.data);
+        self.after_dtls(now, key);
+    }
+
+    /// Sends what the handshake has to send and acts on what it found.
+    pub(super) fn after_dtls(&mut self, now: Time, key: Key) {
+        let mut scratch = [0; MAX_DATAGRAM];
+        loop {
+            let Some(session) = self.sessions.get_mut(key) else {
+                return;
+            };
+            let path = session.transport.path();
+            let Some(dtls) = &mut session.transport.dtls else {
+                break;
+            };
+            let Some(len) = dtls.poll_transmit(&mut scratch) else {
+                break;
+            };
+            if let Some((to, from)) = path {
+                self.push_control(&scratch[..len], to, from);
+            }
+        }
+        loop {
+            let Some(session) = self.sessions.get_mut(key) else {
+                return;
+            };
+            let Some(dtls) = &mut session.transport.dtls else {
+                break;
+            };
+            match dtls.poll_event() {
+                None => break,
+                Some(DtlsEvent::Connected(keys)) => {
+                    self.connect(now, key, Keyed::new(&keys));
+                }
+                Some(DtlsEvent::PeerClosed) => {
+                    self.close_session(now, key, CloseReason::PeerClosed);
+                    return;
+                }
+                Some(DtlsEvent::Failed(reason)) => {
+                    tracing::info!(session = %session.id, %reason, "DTLS failed");
+                    self.close_session(now, key, CloseReason::DtlsFailed);
+                    return;
+                }
+            }
+        }
+        self.reschedule(key);
+    }
+
+    /// Media may flow from here on.
+    pub(super) fn connect(&mut self, now: Time, key: Key, keyed: Keyed) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let srtp_profile = keyed.profile.name().to_owned();
+        session.transport.keyed = Some(keyed);
+        self.outgoing.event(Event::SessionConnected {
+            session: session.id,
+            srtp_profile,
+        });
+        // Slots were filled while the peer connected; what waited for a key frame asks now.
+        for slot in 0..session.slots.len() {
+            self.request_keyframe_for(now, key, slot);
+        }
+    }
+
+    fn count_refused(counters: &mut Counters, refused: Refused) {
+        *match refused {
+            Refused::Short => &mut counters.drop_srtp_short,
+            Refused::Replay => &mut counters.drop_srtp_replay,
+            Refused::Auth | Refused::Clear => &mut counters.drop_srtp_auth,
+            Refused::TooManyStreams => &mut counters.drop_srtp_streams,
+        } += 1;
+    }
+
+    fn on_rtp(&mut self, now: Time, datagram: &mut Datagram<'_>) {
+        let Some(key) = self.flow(&datagram.from) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Some(keyed) = &mut session.transport.keyed else {
+            self.counters.drop_no_keys += 1;
+            return;
+        };
+        let opened = match keyed.inbound.unprotect_rtp(datagram.data) {
+            Ok(opened) => opened,
+            Err(refused) => return Self::count_refused(&mut self.counters, refused),
+        };
+        self.counters.rtp_in += 1;
+        session.transport.ice.on_authenticated_packet(now, datagram.from);
+        let Ok(packet) = Packet::parse(&datagram.data[..opened.len]) else {
+            self.counters.drop_rtp_malformed += 1;
+            return;
+        };
+        // Feedback counts every packet of the bundle: probes and padding tell of the path as well.
+        if let Some(sequence) = session
+            .extensions
+            .id(Extension::TransportCc)
+            .and_then(|id| packet.extension(id))
+            .and_then(read_transport_sequence)
+        {
+            session
+                .arrivals
+                .on_packet(datagram.received, sequence, opened.len);
+        } else {
+            session.remb.on_packet(opened.len);
+        }
+        match session
+            .incoming
+            .resolve(&packet, &session.params.lines, &session.extensions)
+        {
+            Ok((stream, format)) => self.on_media(now, datagram.received, key, &packet, stream, format),
+            Err(Unmapped::Unknown) => self.counters.drop_rtp_unmapped += 1,
+            Err(Unmapped::TooMany) => self.counters.drop_srtp_streams += 1,
+        }
+        self.reschedule(key);
+    }
+
+    fn on_media(
+        &mut self,
+        now: Time,
+        received: Time,
+        key: Key,
+        packet: &Packet<'_>,
+        stream: Stream,
+        format: Format,
+    ) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Some(publication_key) = session.publication_on(stream.line) else {
+            self.counters.drop_rtp_unmapped += 1;
+            return;
+        };
+        let Some(publication) = self.publications.get_mut(publication_key) else {
+            return;
+        };
+        let (codec, ssrc, sequence, payload) = match format {
+            Format::Primary(codec) => (codec, Some(packet.ssrc()), packet.sequence(), packet.payload()),
+            Format::Rtx(codec) => {
+                // RFC 4588 section 4: the original number, then the original payload. Without it
+                // the packet is a probe that only feedback cares about.
+                let Some((original, payload)) = packet.payload().split_first_chunk::<2>() else {
+                    return;
+                };
+                (codec, None, u16::from_be_bytes(*original), payload)
+            }
+        };
+        let facts = inspect::payload_facts(codec.codec, packet, payload, &session.extensions);
+        let taken = publication.take(
+            now,
+            received,
+            &Incoming {
+                layer: stream.layer,
+                ssrc,
+                codec,
+                sequence,
+                timestamp: packet.timestamp(),
+                facts,
+                payload,
+            },
+            &mut self.sources,
+        );
+        match taken {
+            Taken::NoStream => self.counters.drop_rtp_unmapped += 1,
+            Taken::Duplicate => self.counters.drop_rtp_duplicate += 1,
+            Taken::Kept {
+                seq,
+                late,
+                keyframe_start,
+                first_of_track,
+                first_of_stream,
+                keyframe_needed,
+            } => {
+                if ssrc.is_none() {
+                    self.counters.rtx_in += 1;
+                }
+                if keyframe_needed {
+                    publication.request_keyframe(now, stream.layer, session.rtt);
+                }
+                if first_of_stream {
+                    session
+                        .receiver_reports
+                        .hasten(now + crate::rtp::report::RECEIVER_FIRST);
+                }
+                if first_of_track {
+                    let (session, track) = (session.id, publication.track.clone());
+                    self.outgoing.event(Event::TrackStarted { session, track });
+                    self.on_track_started(now, publication_key);
+                }
+                self.fan_out(publication_key, stream.layer, seq, late && keyframe_start);
+            }
+        }
+    }
+
+    /// Hands one packet to every slot that wants its layer. `replay`: it is the start of a key frame
+    /// that came late, so slots still waiting for it refused its successors, and get them again.
+    fn fan_out(&mut self, publication_key: Key, layer: u8, seq: u64, replay: bool) {
+        let Some(publication) = self.publications.get(publication_key) else {
+            return;
+        };
+        if publication.muted {
+            return;
+        }
+        for subscriber in &publication.subscribers {
+            if subscriber.layers & (1 << layer) == 0 {
+                continue;
+            }
+            let Some(session) = self.sessions.get_mut(subscriber.session) else {
+                continue;
+            };
+            if session.transport.keyed.is_none() {
+                continue;
+            }
+            let slot = subscriber.slot;
+            let mut push = |seq| {
+                let item = Item::Forward {
+                    slot,
+                    publication: publication_key,
+                    layer,
+                    seq,
+                };
+                if !session.outbox.push(item) {
+                    self.counters.drop_outbox_full += 1;
+                }
+            };
+            push(seq);
+            let waits = session
+                .slots
+                .get(usize::from(slot))
+                .is_some_and(Slot::waits_for_keyframe);
+            if replay
+                && waits
+                && let Some(stream) = publication.stream(layer)
+            {
+                for (meta, _) in stream.ring.from(seq + 1) {
+                    push(meta.seq);
+                }
+            }
+            if !session.queued {
+                session.queued = true;
+                self.ready.push(subscriber.session);
+            }
+        }
+    }
+
+    fn on_rtcp(&mut self, now: Time, datagram: &mut Datagram<'_>) {
+        let Some(key) = self.flow(&datagram.from) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Some(keyed) = &mut session.transport.keyed else {
+            self.counters.drop_no_keys += 1;
+            return;
+        };
+        let len = match keyed.inbound.unprotect_rtcp(datagram.data) {
+            Ok(len) => len,
+            Err(refused) => return Self::count_refused(&mut self.counters, refused),
+        };
+        self.counters.rtcp_in += 1;
+        session.transport.ice.on_authenticated_packet(now, datagram.from);
+        for message in rtcp::packets(&datagram.data[..len]) {
+            let Ok(message) = message else {
+                self.counters.drop_rtcp_malformed += 1;
+                break;
+            };
+            self.on_rtcp_message(now, datagram.received, key, &message);
+        }
+        self.reschedule(key);
+    }
+
+    fn on_rtcp_message(&mut self, now: Time, received: Time, key: Key, message: &Rtcp<'_>) {
+        match message {
+            Rtcp::SenderReport(report) => {
+                self.on_sender_report(received, key, &report.info());
+                for block in report.reports() {
+                    self.on_report_block(now, key, &block);
+                }
+            }
+            Rtcp::ReceiverReport(report) => {
+                for block in report.reports() {
+                    self.on_report_block(now, key, &block);
+                }
+            }
+            Rtcp::Nack(nack) => self.on_nack(key, nack.media_ssrc(), nack.lost()),
+            Rtcp::Pli(pli) => self.on_keyframe_request(now, key, pli.media_ssrc),
+            Rtcp::Fir(fir) => {
+                for entry in fir.entries() {
+                    self.on_keyframe_request(now, key, entry.ssrc);
+                }
+            }
+            // Nothing here acts on them: a line never offers what would make a peer send them.
+            Rtcp::Sdes(_) | Rtcp::Bye(_) | Rtcp::Twcc(_) | Rtcp::Remb(_) | Rtcp::Unknown { .. } => {}
+        }
+    }
+
+    fn on_sender_report(&mut self, received: Time, key: Key, info: &rtcp::sr::SenderInfo) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        for published in &session.published {
+            let Some(publication) = self.publications.get_mut(published.publication) else {
+                continue;
+            };
+            for layer in &mut publication.layers {
+                if let Some(stream) = &mut layer.stream
+                    && stream.recv.ssrc() == info.ssrc
+                {
+                    session.capture_clock.on_sender_report(received, info.ntp);
+                    stream
+                        .recv
+                        .on_sender_report(received, info.ntp, info.rtp_timestamp);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn on_report_block(&mut self, now: Time, key: Key, block: &rtcp::ReportBlock) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let wall = self.config.wall;
+        if let Some(index) = session.slot_by_ssrc(block.ssrc)
+            && let Some(slot) = session.slots.get_mut(index)
+        {
+            slot.on_report_block(now, &wall, block);
+            if let Some(rtt) = slot.rtt() {
+                session.rtt = rtt;
+            }
+        }
+    }
+
+    fn on_nack(&mut self, key: Key, media_ssrc: u32, lost: impl Iterator<Item = u16>) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Some(index) = session.slot_by_ssrc(media_ssrc) else {
+            return;
+        };
+        for out_seq in lost {
+            self.counters.nack_received += 1;
+            if !session.outbox.push(Item::Retransmit {
+                slot: index as u8,
+                out_seq,
+            }) {
+                self.counters.rtx_refused += 1;
+                continue;
+            }
+            if !session.queued {
+                session.queued = true;
+                self.ready.push(key);
+            }
+        }
+    }
+
+    fn on_keyframe_request(&mut self, now: Time, key: Key, media_ssrc: u32) {
+        self.counters.pli_received += 1;
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let Some(index) = session.slot_by_ssrc(media_ssrc) else {
+            return;
+        };
+        if let Some(slot) = session.slots.get_mut(index)
+            && slot.on_keyframe_request(now)
+        {
+            self.request_keyframe_for(now, key, index);
+        }
+    }
+
+    /// Asks the publisher that feeds a slot for a key frame of the layer the slot takes next.
+    pub(super) fn request_keyframe_for(&mut self, now: Time, key: Key, slot: usize) {
+        let Some(session) = self.sessions.get(key) else {
+            return;
+        };
+        let Some(slot) = session.slots.get(slot) else {
+            return;
+        };
+        let Some((publication_key, layer)) = slot.target() else {
+            return;
+        };
+        if let Some(publication) = self.publications.get_mut(publication_key) {
+            let owner = publication.owner;
+            let rtt = self.sessions.get(owner).map_or(DEFAULT_RTT, |owner| owner.rtt);
+            publication.request_keyframe(now, layer, rtt);
+            self.reschedule(owner);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Sessions come and go, and slots change hands: everything that changes who is connected to whom.
+
+use kall_shared::id::TrackId;
+use kall_shared::link::{CloseReason, Event, SlotReason};
+use kall_shared::media::Kind;
+
+use super::Shard;
+use super::room::{AudioCandidate, fill_audio};
+use super::slab::Key;
+use crate::forward::publication::{Publication, Subscriber};
+use crate::forward::slot::Slot;
+use crate::session::formats::receiver_codec;
+use crate::time::Time;
+
+impl Shard {
+    /// Ends a session: its tracks leave, its slots are freed, its addresses are forgotten.
+    pub(super) fn close_session(&mut self, now: Time, key: Key, reason: CloseReason) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let room = session.room;
+        let published: Vec<Key> = session
+            .published
+            .iter()
+            .map(|published| published.publication)
+            .collect();
+        let fed_by: Vec<(u8, Key)> = session
+            .slots
+            .iter()
+            .enumerate()
+            .filter_map(|(index, slot)| slot.occupant().map(|occupant| (index as u8, occupant)))
+            .collect();
+        for (slot, publication) in fed_by {
+            if let Some(publication) = self.publications.get_mut(publication) {
+                publication.unsubscribe(key, slot);
+            }
+        }
+        for publication in published {
+            self.remove_publication(now, publication);
+        }
+        let Some(session) = self.sessions.remove(key) else {
+            return;
+        };
+        for address in session.transport.ice.validated() {
+            self.flows.remove(&address);
+        }
+        self.counters.sessions_closed += 1;
+        self.outgoing.event(Event::SessionClosed {
+            session: session.id,
+            reason,
+        });
+        self.leave_room(now, room, key);
+    }
+
+    fn leave_room(&mut self, now: Time, room_key: Key, key: Key) {
+        let Some(room) = self.rooms.get_mut(room_key) else {
+            return;
+        };
+        room.sessions.retain(|member| *member != key);
+        if room.sessions.is_empty() {
+            if let Some(room) = self.rooms.remove(room_key) {
+                self.rooms_by_id.remove(&room.id);
+            }
+            return;
+        }
+        self.refill_audio(now, room_key);
+    }
+
+    /// Takes a track out of its room and out of every slot it feeds.
+    pub(super) fn remove_publication(&mut self, now: Time, publication_key: Key) {
+        let Some(publication) = self.publications.remove(publication_key) else {
+            return;
+        };
+        let mut room_key = None;
+        if let Some(owner) = self.sessions.get_mut(publication.owner) {
+            owner
+                .published
+                .retain(|published| published.publication != publication_key);
+            room_key = Some(owner.room);
+        }
+        if let Some(room) = room_key.and_then(|key| self.rooms.get_mut(key)) {
+            room.started.retain(|key| *key != publication_key);
+        }
+        for subscriber in &publication.subscribers {
+            self.vacate(subscriber.session, subscriber.slot);
+        }
+        if let (Kind::Audio, Some(room_key)) = (publication.kind, room_key) {
+            self.refill_audio(now, room_key);
+        }
+    }
+
+    fn vacate(&mut self, session_key: Key, slot: u8) {
+        let Some(session) = self.sessions.get_mut(session_key) else {
+            return;
+        };
+        if let Some(slot) = session.slots.get_mut(usize::from(slot)) {
+            slot.occupy(None, 0);
+        }
+        self.announce_slot(session_key, slot);
+    }
+
+    /// The first packet of a track: it can be received from here on.
+    pub(super) fn on_track_started(&mut self, now: Time, publication_key: Key) {
+        let Some(publication) = self.publications.get(publication_key) else {
+            return;
+        };
+        let Some(room_key) = self.sessions.get(publication.owner).map(|owner| owner.room) else {
+            return;
+        };
+        if let Some(room) = self.rooms.get_mut(room_key) {
+            room.started.push(publication_key);
+        }
+        if publication.kind == Kind::Audio {
+            self.refill_audio(now, room_key);
+        }
+        // Slots that were given the track before it had a codec learn now whether they can take it.
+        let Some(publication) = self.publications.get(publication_key) else {
+            return;
+        };
+        let subscribers: Vec<Subscriber> = publication.subscribers.clone();
+        for subscriber in subscribers {
+            self.check_codec(subscriber.session, subscriber.slot);
+            self.request_keyframe_for(now, subscriber.session, usize::from(subscriber.slot));
+        }
+    }
+
+    /// Gives a slot to a track, or to nobody, and tells it.
+    pub(super) fn set_occupant(&mut self, now: Time, session_key: Key, slot: u8, occupant: Option<Key>) {
+        let Some(session) = self.sessions.get_mut(session_key) else {
+            return;
+        };
+        let Some(target) = session.slots.get_mut(usize::from(slot)) else {
+            return;
+        };
+        if target.occupant() == occupant {
+            return;
+        }
+        if let Some(former) = target
+            .occupant()
+            .and_then(|former| self.publications.get_mut(former))
+        {
+            former.unsubscribe(session_key, slot);
+        }
+        let best = occupant
+            .and_then(|key| self.publications.get_mut(key))
+            .map(|publication| {
+                let layers = 1 << publication.best;
+                publication.subscribers.push(Subscriber {
+                    session: session_key,
+                    slot,
+                    layers,
+                });
+                publication.best
+            });
+        target.occupy(occupant, best.unwrap_or(0));
+        self.check_codec(session_key, slot);
+        self.announce_slot(session_key, slot);
+        self.request_keyframe_for(now, session_key, usize::from(slot));
+    }
+
+    /// Compares what a slot's occupant sends with what the receiver can take; tells when that changed.
+    pub(super) fn check_codec(&mut self, session_key: Key, slot_index: u8) {
+        let Some(session) = self.sessions.get_mut(session_key) else {
+            return;
+        };
+        let Some(slot) = session.slots.get_mut(usize::from(slot_index)) else {
+            return;
+        };
+        let Some(publication) = slot.occupant().and_then(|key| self.publications.get(key)) else {
+            return;
+        };
+        let Some(stream) = publication.stream(publication.best) else {
+            return;
+        };
+        let Some(line) = session.params.lines.get(usize::from(slot.line)) else {
+            return;
+        };
+        let reason = receiver_codec(line, &stream.codec)
+            .is_none()
+            .then_some(SlotReason::Codec);
+        if slot.set_reason(reason) {
+            self.announce_slot(session_key, slot_index);
+        }
+    }
+
+    fn announce_slot(&mut self, session_key: Key, slot: u8) {
+        let Some(session) = self.sessions.get(session_key) else {
+            return;
+        };
+        let Some(occupant) = session.slots.get(usize::from(slot)).map(Slot::occupant) else {
+            return;
+        };
+        let track = occupant.and_then(|key| self.track_of(key));
+        if let Some(slot) = session.slot_snapshot(usize::from(slot), track) {
+            self.outgoing.event(Event::SlotChanged {
+                session: session.id,
+                slot,
+            });
+        }
+    }
+
+    pub(super) fn track_of(&self, publication: Key) -> Option<TrackId> {
+        self.publications
+            .get(publication)
+            .map(|publication| publication.track.clone())
+    }
+
+    /// Chooses the audio of every listener of a room again.
+    pub(super) fn refill_audio(&mut self, now: Time, room_key: Key) {
+        let Some(room) = self.rooms.get(room_key) else {
+            return;
+        };
+        let candidates: Vec<AudioCandidate> = room
+            .started
+            .iter()
+            .filter_map(|key| self.publications.get(*key).map(|publication| (*key, publication)))
+            .filter(|(_, publication)| publication.kind == Kind::Audio)
+            .map(|(key, publication)| AudioCandidate {
+                publication: key,
+                owner: publication.owner,
+                source: publication.source,
+                muted: publication.muted,
+            })
+            .collect();
+        for listener in room.sessions.clone() {
+            self.refill_listener(now, listener, &candidates);
+        }
+    }
+
+    fn refill_listener(&mut self, now: Time, listener: Key, candidates: &[AudioCandidate]) {
+        let Some(session) = self.sessions.get(listener) else {
+            return;
+        };
+        let (indexes, mut occupants): (Vec<u8>, Vec<Option<Key>>) = session
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.kind() == Kind::Audio)
+            .map(|(index, slot)| (index as u8, slot.occupant()))
+            .unzip();
+        if !fill_audio(listener, &mut occupants, candidates) {
+            return;
+        }
+        for (slot, occupant) in indexes.into_iter().zip(occupants) {
+            self.set_occupant(now, listener, slot, occupant);
+        }
+    }
+
+    /// Stops or restarts forwarding of a track.
+    pub(super) fn set_muted(&mut self, now: Time, publication_key: Key, muted: bool) {
+        let Some(publication) = self.publications.get_mut(publication_key) else {
+            return;
+        };
+        if publication.muted == muted {
+            return;
+        }
+        publication.muted = muted;
+        let subscribers = publication.subscribers.clone();
+        let (owner, kind) = (publication.owner, publication.kind);
+        for subscriber in subscribers {
+            if muted {
+                if let Some(session) = self.sessions.get_mut(subscriber.session)
+                    && let Some(slot) = session.slots.get_mut(usize::from(subscriber.slot))
+                {
+                    slot.pause();
+                }
+            } else {
+                self.request_keyframe_for(now, subscriber.session, usize::from(subscriber.slot));
+            }
+        }
+        if kind == Kind::Audio
+            && let Some(room) = self.sessions.get(owner).map(|owner| owner.room)
+        {
+            self.refill_audio(now, room);
+        }
+    }
+
+    /// Looks again which layer of a track flows best and aims its slots at it.
+    pub(super) fn choose_layers(&mut self, now: Time, publication_key: Key) {
+        let Some(publication) = self.publications.get_mut(publication_key) else {
+            return;
+        };
+        if publication.layers.len() < 2 {
+            return;
+        }
+        publication.choose_layer(now);
+        let best = publication.best;
+        let Publication {
+            subscribers, layers, ..
+        } = publication;
+        let mut aimed = Vec::new();
+        for subscriber in subscribers.iter_mut() {
+            let Some(session) = self.sessions.get_mut(subscriber.session) else {
+                continue;
+            };
+            let Some(slot) = session.slots.get_mut(usize::from(subscriber.slot)) else {
+                continue;
+            };
+            if slot.target().is_some_and(|(_, layer)| layer != best) {
+                slot.aim(best);
+                aimed.push((subscriber.session, subscriber.slot));
+            }
+            // The layer shown stays wanted until the one aimed at has taken over.
+            let shown = layers.iter().position(|layer| {
+                layer
+                    .stream
+                    .as_ref()
+                    .is_some_and(|stream| slot.shows(stream.source))
+            });
+            subscriber.layers = 1 << best | shown.map_or(0, |shown| 1 << shown);
+        }
+        for (session, slot) in aimed {
+            self.check_codec(session, slot);
+            self.request_keyframe_for(now, session, usize::from(slot));
+        }
+    }
+}
