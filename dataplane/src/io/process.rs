@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crossbeam_channel::bounded;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -16,6 +17,7 @@ use super::thread::{self, CoreSetup, IoKind};
 use super::udp::UdpSocket;
 use super::{addresses, panic, signals};
 use crate::config::{Config, IoChoice};
+use crate::dtls;
 use crate::shard::ShardConfig;
 
 /// Runs the data plane until its end. Call it from the main thread, before any other is started.
@@ -34,12 +36,14 @@ pub fn run(config: &Config) -> io::Result<End> {
     let clock = Clock::start();
     let (to_control, from_cores) = bounded(CORE_MESSAGE_QUEUE);
     let random = SystemRandom::new();
+    let certificate = Arc::new(dtls::Identity::generate().map_err(io::Error::other)?);
     let mut cores = Vec::with_capacity(sockets.len());
     for (index, (socket, cpu)) in sockets.into_iter().zip(&config.cpus).enumerate() {
         let shard = ShardConfig {
             // The configuration allows 64 cores.
             core: index as u8,
             udp_port: socket.local().port(),
+            identity: Arc::clone(&certificate),
             wall: clock.wall(),
             seed: draw(&random)?,
         };
