@@ -50,6 +50,8 @@ impl Shard {
             }
             session.queued = false;
             self.ready.pop();
+            // A slot that began or switched wants its sender report at once.
+            self.reschedule(key);
         }
         self.ask_for_keyframes(now);
         self.count_transmits(batch);

@@ -15,6 +15,10 @@ use crate::time::Time;
 impl Shard {
     /// Ends a session: its tracks leave, its slots are freed, its addresses are forgotten.
     pub(super) fn close_session(&mut self, now: Time, key: Key, reason: CloseReason) {
+        // Without consent nothing may be sent any more (RFC 7675 section 5.1).
+        if reason == CloseReason::Requested {
+            self.say_goodbye(now, key);
+        }
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
@@ -50,6 +54,22 @@ impl Shard {
             reason,
         });
         self.leave_room(now, room, key);
+    }
+
+    /// A close_notify, so that the peer need not wait for its consent checks to fail.
+    fn say_goodbye(&mut self, now: Time, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let path = session.transport.path();
+        if let (Some(dtls), Some((to, from))) = (&mut session.transport.dtls, path) {
+            dtls.close(now);
+            while let Some(len) = dtls.poll_transmit(&mut self.scratch) {
+                if !self.control.push(&self.scratch[..len], to, from) {
+                    self.counters.drop_control_full += 1;
+                }
+            }
+        }
     }
 
     fn leave_room(&mut self, now: Time, room_key: Key, key: Key) {

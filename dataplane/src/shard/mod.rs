@@ -94,6 +94,8 @@ pub struct Shard {
     outgoing: Outgoing,
     counters: Counters,
     sources: SourceIds,
+    /// Sessions whose wake-up is due, while a timeout is handled.
+    due: Vec<Key>,
     /// Where feedback is written before it is sealed.
     scratch: [u8; transmit::MAX_DATAGRAM],
 }
@@ -120,6 +122,7 @@ impl Shard {
             outgoing: Outgoing::default(),
             counters: Counters::default(),
             sources: SourceIds::default(),
+            due: Vec::with_capacity(limits::SESSIONS_PER_CORE),
             scratch: [0; transmit::MAX_DATAGRAM],
         }
     }

@@ -24,18 +24,23 @@ const BLOCKS_MAX: usize = 31;
 impl Shard {
     /// Runs what is due.
     pub fn handle_timeout(&mut self, now: Time) {
+        // Taken out first: a deadline that its handler leaves in the past comes up again in the
+        // next turn, after everybody else's, and never holds this one.
+        let mut due = std::mem::take(&mut self.due);
         while let Some((at, key)) = self.timers.pop_due(now) {
-            let Some(session) = self.sessions.get_mut(key) else {
-                continue;
-            };
-            if session.wake_at != at {
-                // An earlier wake-up has replaced this one.
-                continue;
+            // An entry that an earlier wake-up has replaced is stale.
+            if let Some(session) = self.sessions.get_mut(key)
+                && session.wake_at == at
+            {
+                session.wake_at = Time::FAR_FUTURE;
+                due.push(key);
             }
-            session.wake_at = Time::FAR_FUTURE;
+        }
+        for key in due.drain(..) {
             self.run_session(now, key);
             self.reschedule(key);
         }
+        self.due = due;
     }
 
     /// Plans a session's next wake-up, if it is earlier than the one planned.
