@@ -1,1 +1,9 @@
-//! Tests with the two real programs.
+//! Tests with the two real programs and media peers that nobody of this project wrote.
+
+mod bad_input;
+mod call;
+mod forwarding;
+mod pattern;
+mod peer;
+mod relay;
+mod restart;
