@@ -1,0 +1,133 @@
+// Debian's Chromium with fake devices, and what tests look at inside a page.
+
+import { chromium } from "playwright-core";
+
+const QUIET = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--autoplay-policy=no-user-gesture-required",
+];
+
+/** Flags of a machine with a camera and a microphone whose owner says yes. */
+export const FAKE_DEVICES = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
+
+/** Flags of a machine with devices whose owner is asked, and in a headless browser says no. */
+export const DENIED = ["--use-fake-device-for-media-stream"];
+
+/** Flags of a machine without any device. */
+export const NO_DEVICES = ["--use-fake-ui-for-media-stream"];
+
+/** @param {string[]} [devices] */
+export function launch(devices = FAKE_DEVICES) {
+  return chromium.launch({
+    executablePath: process.env.KALL_CHROMIUM ?? "/usr/bin/chromium",
+    headless: true,
+    args: [...QUIET, ...devices],
+  });
+}
+
+/** Keeps every RTCPeerConnection the page makes, so that a test can tell whether one was rebuilt. */
+function keepPeerConnections() {
+  const Native = window.RTCPeerConnection;
+  const kept = [];
+  window.keptPeerConnections = kept;
+  window.RTCPeerConnection = class extends Native {
+    constructor(...values) {
+      super(...values);
+      kept.push(this);
+    }
+  };
+}
+
+/** @param {import("playwright-core").BrowserContext} context */
+export async function instrument(context) {
+  await context.addInitScript(keepPeerConnections);
+}
+
+/** Every report of every open connection of a page. @param {import("playwright-core").Page} page */
+export function reports(page) {
+  return page.evaluate(async () => {
+    const open = window.keptPeerConnections.filter((peer) => peer.connectionState !== "closed");
+    const all = await Promise.all(open.map((peer) => peer.getStats()));
+    return all.flatMap((report) => [...report.values()]);
+  });
+}
+
+/** What a test asserts of one end. @param {import("playwright-core").Page} page */
+export async function media(page) {
+  const all = await reports(page);
+  const inbound = (kind) => all.filter((report) => report.type === "inbound-rtp" && report.kind === kind);
+  const most = (list, field) =>
+    list.reduce((best, next) => ((next[field] ?? 0) > (best?.[field] ?? -1) ? next : best), undefined);
+  const sent = most(
+    all.filter((report) => report.type === "outbound-rtp" && report.kind === "video"),
+    "framesEncoded",
+  );
+  const video = most(inbound("video"), "framesDecoded");
+  const transport = all.find((report) => report.type === "transport");
+  const pair = all.find((report) => report.id === transport?.selectedCandidatePairId);
+  const remote = all.find((report) => report.id === pair?.remoteCandidateId);
+  return {
+    decoded: video?.framesDecoded ?? 0,
+    received: size(video),
+    sent: size(sent),
+    codec: all.find((report) => report.id === video?.codecId)?.mimeType,
+    freezes: video?.freezeCount ?? 0,
+    freezeSeconds: video?.totalFreezesDuration ?? 0,
+    audioEnergy: inbound("audio").reduce((sum, report) => sum + (report.totalAudioEnergy ?? 0), 0),
+    dtls: transport?.dtlsState,
+    srtp: transport?.srtpCipher,
+    remotePort: remote?.port,
+  };
+}
+
+function size(report) {
+  return report?.frameWidth ? `${report.frameWidth}x${report.frameHeight}` : undefined;
+}
+
+/** Marks the page's connections; a connection that was rebuilt has no mark. @param {import("playwright-core").Page} page */
+export function markPeerConnections(page) {
+  return page.evaluate(() => {
+    for (const peer of window.keptPeerConnections) peer.markOfTheTest = true;
+    return window.keptPeerConnections.length;
+  });
+}
+
+/** The state of every connection the page ever made. @param {import("playwright-core").Page} page */
+export function peerConnections(page) {
+  return page.evaluate(() =>
+    window.keptPeerConnections.map((peer) => ({
+      marked: peer.markOfTheTest === true,
+      state: peer.connectionState,
+    })),
+  );
+}
+
+/**
+ * The brightest pixel of a video and a number that changes with its picture.
+ * @param {import("playwright-core").Locator} video
+ */
+export function picture(video) {
+  return video.evaluate((element) => {
+    if (!element.videoWidth) return { brightest: 0, print: 0 };
+    const canvas = document.createElement("canvas");
+    canvas.width = 160;
+    canvas.height = 90;
+    const context = canvas.getContext("2d");
+    context.drawImage(element, 0, 0, canvas.width, canvas.height);
+    const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+    let brightest = 0;
+    let print = 0;
+    for (let at = 0; at < data.length; at += 4) {
+      const light = data[at] + data[at + 1] + data[at + 2];
+      brightest = Math.max(brightest, light / 3);
+      print = (Math.imul(print, 31) + light) | 0;
+    }
+    return { brightest, print };
+  });
+}

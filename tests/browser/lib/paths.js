@@ -1,0 +1,26 @@
+// Where programs are and where pictures go.
+
+import { existsSync, mkdirSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+const repository = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
+
+/** Ignored by git; kept by CI. */
+export const artifacts = path.join(repository, "artifacts");
+
+/** A folder under `artifacts`, made if need be. @param {string} name */
+export function artifactFolder(name) {
+  const folder = path.join(artifacts, name);
+  mkdirSync(folder, { recursive: true });
+  return folder;
+}
+
+/** A program of the workspace. @param {string} name */
+export function program(name) {
+  const folder =
+    process.env.KALL_BIN_DIR ?? path.join(process.env.CARGO_TARGET_DIR ?? path.join(repository, "target"), "debug");
+  const file = path.join(folder, name);
+  if (!existsSync(file)) throw new Error(`${file} is missing: build the programs first (make build)`);
+  return file;
+}

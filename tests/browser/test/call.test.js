@@ -1,0 +1,112 @@
+// Two browsers see and hear each other, through either driver.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+
+import { launch, media, picture } from "../lib/browser.js";
+import { withEvidence } from "../lib/evidence.js";
+import { twoPeople } from "../lib/meeting.js";
+import { Server } from "../lib/server.js";
+import { sampleWindows, until } from "../lib/wait.js";
+
+const AEAD = ["AEAD_AES_128_GCM", "AEAD_AES_256_GCM"];
+const WINDOWS = 5;
+const WINDOW_MS = 4_000;
+
+for (const io of ["io_uring", "syscall"]) {
+  describe(`a call through ${io}`, () => {
+    let browser;
+    let server;
+    before(async () => {
+      // Also asserts that the driver in use is the one asked for.
+      server = await Server.start({ io, name: "call" });
+      browser = await launch();
+    });
+    after(async () => {
+      await browser?.close();
+      await server?.remove();
+    });
+
+    test("each sees and hears the other", async (t) => {
+      let people = [];
+      await withEvidence(
+        server,
+        () => people,
+        async () => {
+          people = await twoPeople(browser, server);
+          const [alice, bob] = people;
+          for (const [here, there] of [
+            [alice, bob],
+            [bob, alice],
+          ]) {
+            await seesAndHears(here, there);
+          }
+          await framesRiseInEveryWindow(t, people);
+          await mutingShows(alice, bob);
+          for (const person of people) person.assertContent();
+        },
+      );
+    });
+  });
+}
+
+/** `here` decodes what `there` sends, at the size that it sends at that moment. */
+async function seesAndHears(here, there) {
+  let ends;
+  await until(
+    `${here.name} to decode 50 frames of ${there.name} at the sent size`,
+    async () => {
+      const sender = await media(there.page);
+      ends = { sender, receiver: await media(here.page) };
+      return ends.receiver.decoded >= 50 && sender.sent !== undefined && ends.receiver.received === sender.sent;
+    },
+    { describe: () => ends },
+  );
+  assert.equal(ends.receiver.dtls, "connected");
+  assert.ok(AEAD.includes(ends.receiver.srtp), `an AEAD profile protects the media, not ${ends.receiver.srtp}`);
+
+  const video = here.tile(there.name).locator("video");
+  const first = await until("a picture that is not black", async () => {
+    const seen = await picture(video);
+    return seen.brightest > 60 && seen;
+  });
+  await until("the picture to change", async () => (await picture(video)).print !== first.print);
+
+  const energy = (await media(here.page)).audioEnergy;
+  await until(
+    `${here.name} to hear ${there.name}`,
+    async () => (await media(here.page)).audioEnergy > energy,
+  );
+}
+
+async function framesRiseInEveryWindow(t, people) {
+  const samples = await sampleWindows(WINDOWS, WINDOW_MS, () => Promise.all(people.map(({ page }) => media(page))));
+  for (const [index, person] of people.entries()) {
+    const decoded = samples.map((sample) => sample[index].decoded);
+    for (let window = 1; window < decoded.length; window += 1) {
+      assert.ok(
+        decoded[window] > decoded[window - 1],
+        `frames that ${person.name} decoded rise in every ${WINDOW_MS} ms: ${decoded}`,
+      );
+    }
+    const last = samples.at(-1)[index];
+    t.diagnostic(
+      `${person.name}: decoded ${decoded.join(", ")} (${last.codec} ${last.received}), ` +
+        `${last.freezes} freezes of ${last.freezeSeconds.toFixed(2)} s together, ${last.srtp}`,
+    );
+  }
+}
+
+async function mutingShows(alice, bob) {
+  await alice.part("mute-mic").click();
+  await bob.page.locator('[data-testid="tile"][data-name="Alice"][data-muted-audio="true"]').waitFor();
+  await alice.part("mute-camera").click();
+  await bob.page.locator('[data-testid="tile"][data-name="Alice"][data-muted-video="true"]').waitFor();
+  await alice.part("mute-mic").click();
+  await alice.part("mute-camera").click();
+  await bob.page
+    .locator('[data-testid="tile"][data-name="Alice"][data-muted-audio="false"][data-muted-video="false"]')
+    .waitFor();
+  const { decoded } = await media(bob.page);
+  await until("pictures to come again after the camera was off", async () => (await media(bob.page)).decoded > decoded);
+}

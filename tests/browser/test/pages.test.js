@@ -1,0 +1,160 @@
+// Every page and its states, at the width of a desktop and of a phone; pictures go to artifacts/.
+
+import assert from "node:assert/strict";
+import path from "node:path";
+import { after, before, describe, test } from "node:test";
+
+import { DENIED, FAKE_DEVICES, NO_DEVICES, launch, media } from "../lib/browser.js";
+import { withEvidence } from "../lib/evidence.js";
+import { DESKTOP, PHONE, Person } from "../lib/meeting.js";
+import { artifactFolder } from "../lib/paths.js";
+import { Server } from "../lib/server.js";
+import { until } from "../lib/wait.js";
+
+const screens = artifactFolder("screens");
+
+for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
+  describe(`pages on a ${device}`, () => {
+    let server;
+    const browsers = {};
+    before(async () => {
+      server = await Server.start({ name: `pages-${device}` });
+    });
+    after(async () => {
+      for (const browser of Object.values(browsers)) await browser.close();
+      await server?.remove();
+    });
+
+    /** A person whose machine has these devices. */
+    const arrive = async (name, devices = FAKE_DEVICES) => {
+      const key = devices.join();
+      browsers[key] ??= await launch(devices);
+      return Person.arrive(browsers[key], name, { viewport });
+    };
+
+    /** Takes the picture and asserts that nothing lies outside the page's width. */
+    const shot = async (person, name) => {
+      const wide = await person.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      await person.page.screenshot({ path: path.join(screens, `${name}-${device}.png`) });
+      assert.ok(wide <= 0, `${name} is ${wide} px wider than a ${device}`);
+      person.assertContent();
+    };
+
+    const run = (name, body) =>
+      test(name, async () => {
+        const people = [];
+        const guest = async (...options) => {
+          const person = await arrive(...options);
+          people.push(person);
+          return person;
+        };
+        await withEvidence(server, () => people, () => body(guest));
+        for (const person of people) await person.page.context().close();
+      });
+
+    run("landing, pre-join, meeting with chat, leaving", async (guest) => {
+      const alice = await guest("Alice");
+      await alice.page.goto(server.origin);
+      await alice.part("new-meeting").waitFor();
+      await shot(alice, "landing");
+      await alice.createMeeting(server.origin, "Weekly review");
+      await alice.part("preview").locator("video").waitFor();
+      await until("a preview", () => alice.part("preview").locator("video").evaluate((video) => video.videoWidth > 0));
+      await alice.part("name").fill("Alice");
+      await shot(alice, "prejoin");
+      await alice.enter();
+      await shot(alice, "meeting-alone");
+
+      const bob = await guest("Bob");
+      await bob.page.goto(await alice.link());
+      await bob.enter();
+      await alice.tile("Bob").waitFor();
+      await until("a picture of Bob", async () => (await media(alice.page)).decoded > 10);
+      await shot(alice, "meeting");
+      await bob.say("Shall we begin?");
+      await alice.hears("Shall we begin?");
+      await shot(alice, "meeting-chat");
+      assert.equal(await alice.part("chat-message").first().getAttribute("data-from"), await identity(alice, "Bob"));
+
+      await bob.leave();
+      await shot(bob, "left");
+      await alice.tile("Bob").waitFor({ state: "detached" });
+    });
+
+    run("joining by code from the landing page", async (guest) => {
+      const meeting = await server.post("/rooms", { name: "By code" });
+      const alice = await guest("Alice");
+      await alice.page.goto(server.origin);
+      await alice.part("join-code").fill(meeting.slug);
+      await alice.part("join").click();
+      await alice.enter();
+    });
+
+    run("the copied link opens the meeting", async (guest) => {
+      const alice = await guest("Alice");
+      await alice.page.context().grantPermissions(["clipboard-read", "clipboard-write"], { origin: server.origin });
+      await alice.createMeeting(server.origin, "Copied");
+      await alice.enter();
+      await alice.part("copy-link").first().click();
+      const copied = await until("a link in the clipboard", () => alice.page.evaluate(() => navigator.clipboard.readText()));
+      assert.equal(new URL(copied).pathname, new URL(alice.page.url()).pathname);
+    });
+
+    run("a camera that nobody may use", async (guest) => {
+      const denied = await guest("Dora", DENIED);
+      await denied.createMeeting(server.origin, "Denied");
+      await denied.page.getByText(/permission|allow|blocked/i).first().waitFor();
+      await shot(denied, "prejoin-denied");
+      await denied.enter();
+    });
+
+    run("no camera at all", async (guest) => {
+      const none = await guest("Nora", NO_DEVICES);
+      await none.createMeeting(server.origin, "No camera");
+      await none.page.getByText(/no camera|not found|camera is off/i).first().waitFor();
+      await shot(none, "prejoin-no-camera");
+      await none.enter();
+      await shot(none, "meeting-no-camera");
+    });
+
+    run("a full room", async (guest) => {
+      const room = await server.post("/rooms", { name: "Small", max_participants: 1 });
+      const first = await guest("Alice");
+      await first.page.goto(`${server.origin}/r/${room.slug}`);
+      await first.enter();
+      const second = await guest("Bob");
+      await second.page.goto(`${server.origin}/r/${room.slug}`);
+      await second.part("name").fill("Bob");
+      await second.part("enter").click();
+      await second.page.locator('[data-testid="error-page"][data-code="room_full"]').waitFor();
+      await shot(second, "room-full");
+    });
+
+    run("a wrong token", async (guest) => {
+      const room = await server.post("/rooms", { name: "Guarded" });
+      const eve = await guest("Eve");
+      await eve.page.goto(`${server.origin}/r/${room.slug}?token=not-a-token`);
+      await eve.part("name").fill("Eve");
+      await eve.part("enter").click();
+      await eve.page.locator('[data-testid="error-page"][data-code="auth_failed"]').waitFor();
+      await shot(eve, "wrong-token");
+    });
+
+    run("a server that is away", async (guest) => {
+      const alice = await guest("Alice");
+      await alice.createMeeting(server.origin, "Interrupted");
+      await alice.enter();
+      await server.kill();
+      await alice.page.locator('[data-testid="meeting"][data-connection="reconnecting"]').waitFor();
+      await alice.part("banner").waitFor();
+      await shot(alice, "reconnecting");
+      await server.run();
+      await alice.connected();
+    });
+  });
+}
+
+/** The identity of the participant with a name, as the tiles tell it. */
+function identity(person, name) {
+  return person.tile(name).getAttribute("data-identity");
+}
