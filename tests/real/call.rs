@@ -62,37 +62,7 @@ impl Participant {
         let token = meeting.guest(server, name).await;
         let mut signalling = Client::connect(server, &token).await;
         signalling.join(&meeting.slug, None).await;
-        let mut peer = Peer::new(how.publishes, how.srtp).await;
-        let offer = peer.offer().await;
-        if how.publishes {
-            for (mid, source) in [("0", Source::Microphone), ("1", Source::Camera)] {
-                let publish = ClientMessage::Publish {
-                    mid: mid.to_owned(),
-                    source,
-                };
-                signalling.send(publish).await;
-            }
-        }
-        signalling
-            .send(ClientMessage::Offer { sdp: offer, to: None })
-            .await;
-        let answer = signalling
-            .expect("the answer", |message| match message {
-                ServerMessage::Answer { sdp, from: None } => Some(sdp.clone()),
-                _ => None,
-            })
-            .await;
-        let relay = if how.relayed {
-            Some(Relay::start(candidate(&answer)).await)
-        } else {
-            None
-        };
-        match &relay {
-            Some(relay) => peer.accept(&with_candidate(&answer, relay.address)).await,
-            None => peer.accept(&answer).await,
-        }
-        peer.connected().await;
-        peer.start_media();
+        let (peer, answer, relay) = negotiate(&mut signalling, how).await;
         Self {
             token,
             signalling,
@@ -100,6 +70,11 @@ impl Participant {
             answer,
             relay,
         }
+    }
+
+    /// Builds a new peer connection, as a client does after the data plane was lost.
+    pub(crate) async fn offer_anew(&mut self, how: How<'_>) {
+        (self.peer, self.answer, self.relay) = negotiate(&mut self.signalling, how).await;
     }
 
     /// Waits for the track of `kind` that `from` publishes.
@@ -147,6 +122,38 @@ impl Participant {
         })
         .await;
     }
+}
+
+async fn negotiate(signalling: &mut Client, how: How<'_>) -> (Peer, String, Option<Relay>) {
+    let mut peer = Peer::new(how.publishes, how.srtp).await;
+    let offer = peer.offer().await;
+    if how.publishes {
+        for (mid, source) in [("0", Source::Microphone), ("1", Source::Camera)] {
+            let mid = mid.to_owned();
+            signalling.send(ClientMessage::Publish { mid, source }).await;
+        }
+    }
+    signalling
+        .send(ClientMessage::Offer { sdp: offer, to: None })
+        .await;
+    let answer = signalling
+        .expect("the answer", |message| match message {
+            ServerMessage::Answer { sdp, from: None } => Some(sdp.clone()),
+            _ => None,
+        })
+        .await;
+    let relay = if how.relayed {
+        Some(Relay::start(candidate(&answer)).await)
+    } else {
+        None
+    };
+    match &relay {
+        Some(relay) => peer.accept(&with_candidate(&answer, relay.address)).await,
+        None => peer.accept(&answer).await,
+    }
+    peer.connected().await;
+    peer.start_media();
+    (peer, answer, relay)
 }
 
 /// Asserts that what came in `mid` is a gapless run of what `publisher` sent, byte for byte, with

@@ -41,6 +41,7 @@ async fn a_call_delivers_every_byte(name: &str, io: Io, srtp: &[SrtpProtectionPr
     assert!(assert_delivered(&alice.peer, &bob.peer, &video, Kind::Video) >= ENOUGH.0);
     assert!(assert_delivered(&alice.peer, &bob.peer, &audio, Kind::Audio) >= ENOUGH.1);
     assert_frames_are_continuous(&bob, &video);
+    assert_eq!(server.kall().udp_sockets(), 0, "kall has no part in media");
 
     alice.peer.close().await;
     bob.peer.close().await;

@@ -1,7 +1,8 @@
-//! The control plane dies and comes back: media never stops, clients resume.
+//! Either plane dies and comes back. Without its control plane media never stops and clients resume;
+//! a lost data plane is replaced and clients are told to offer anew.
 
 use kall_shared::signalling::{ClientMessage, ServerMessage};
-use kall_tests::server::{Io, Server};
+use kall_tests::server::{Io, Options, Server};
 use kall_tests::signalling::{Client, Meeting};
 
 use crate::call::{How, Participant};
@@ -92,4 +93,53 @@ async fn a_killed_kall_interrupts_nothing_through_io_uring() {
 #[tokio::test]
 async fn a_killed_kall_interrupts_nothing_through_plain_system_calls() {
     media_survives_the_control_plane(Io::Syscall).await;
+}
+
+#[tokio::test]
+async fn a_killed_data_plane_is_replaced_and_clients_offer_anew() {
+    let server = Server::start("dataplane-killed", Io::Syscall).await;
+    let meeting = Meeting::create(&server, "Again").await;
+    let mut bob = Participant::join(&server, &meeting, "Bob", How::SUBSCRIBER).await;
+    let mut alice = Participant::join(&server, &meeting, "Alice", How::PUBLISHER).await;
+    let (_, video) = bob.slots_of(&alice.signalling.identity).await;
+    bob.until_more(&video, 30).await;
+    let first = server.dataplane();
+
+    first.signal("KILL");
+    for (participant, how) in [(&mut alice, How::PUBLISHER), (&mut bob, How::SUBSCRIBER)] {
+        participant
+            .signalling
+            .expect("media_restarted", |message| {
+                matches!(message, ServerMessage::MediaRestarted).then_some(())
+            })
+            .await;
+        participant.offer_anew(how).await;
+    }
+    assert_ne!(server.dataplane(), first, "another process took its place");
+    let identity = alice.signalling.identity.clone();
+    let (_, video) = bob.slots_of(&identity).await;
+    bob.until_more(&video, 60).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_data_plane_that_kall_did_not_spawn_outlives_a_clean_stop() {
+    let options = Options {
+        own_dataplane: true,
+        ..Io::Syscall.into()
+    };
+    let mut server = Server::start("own-dataplane", options).await;
+    let meeting = Meeting::create(&server, "Two units").await;
+    let mut bob = Participant::join(&server, &meeting, "Bob", How::SUBSCRIBER).await;
+    let alice = Participant::join(&server, &meeting, "Alice", How::PUBLISHER).await;
+    let (_, video) = bob.slots_of(&alice.signalling.identity).await;
+    bob.until_more(&video, 30).await;
+    let dataplane = server.dataplane();
+
+    server.terminate_kall().await;
+    bob.until_more(&video, 60).await;
+    assert!(dataplane.is_alive());
+    server.run_kall().await;
+    assert_eq!(server.dataplane(), dataplane);
+    bob.until_more(&video, 30).await;
 }

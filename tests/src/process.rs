@@ -30,6 +30,37 @@ impl Process {
         Self::find(self.pid) == Some(self)
     }
 
+    /// How many UDP sockets the process holds.
+    #[must_use]
+    pub fn udp_sockets(self) -> usize {
+        let folder = PathBuf::from(format!("/proc/{}", self.pid));
+        let inodes: Vec<String> = ["net/udp", "net/udp6"]
+            .iter()
+            .map(|table| fs::read_to_string(folder.join(table)).unwrap_or_default())
+            .flat_map(|table| {
+                let rows = table.lines().skip(1);
+                rows.filter_map(|row| row.split_whitespace().nth(9).map(str::to_owned))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let Ok(open) = fs::read_dir(folder.join("fd")) else {
+            return 0;
+        };
+        open.flatten()
+            .filter_map(|entry| fs::read_link(entry.path()).ok())
+            .filter_map(|target| {
+                Some(
+                    target
+                        .to_str()?
+                        .strip_prefix("socket:[")?
+                        .strip_suffix(']')?
+                        .to_owned(),
+                )
+            })
+            .filter(|inode| inodes.contains(inode))
+            .count()
+    }
+
     /// Sends a signal by its name, as in `kill -TERM`.
     pub fn signal(self, name: &str) {
         if self.is_alive() {
@@ -76,6 +107,14 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn udp_sockets_are_counted() {
+        let this = Process::find(std::process::id()).expect("this test runs");
+        let before = this.udp_sockets();
+        let _socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        assert_eq!(this.udp_sockets(), before + 1);
+    }
 
     #[test]
     fn a_process_is_found_by_its_folder_and_known_to_be_dead_afterwards() {

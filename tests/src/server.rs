@@ -43,6 +43,9 @@ impl Io {
 pub struct Options {
     /// `dataplane.io`.
     pub io: Io,
+    /// Whether the harness starts the data plane, as a second unit of systemd would, and `kall` has
+    /// `dataplane.spawn = false`.
+    pub own_dataplane: bool,
     /// Further lines of the configuration file, by section.
     pub extra: Vec<(&'static str, String)>,
 }
@@ -51,6 +54,7 @@ impl From<Io> for Options {
     fn from(io: Io) -> Self {
         Self {
             io,
+            own_dataplane: false,
             extra: Vec::new(),
         }
     }
@@ -62,6 +66,7 @@ pub struct Server {
     name: String,
     folder: Option<TempDir>,
     kall: Option<Child>,
+    own_dataplane: Option<Child>,
     port: u16,
     io: Io,
     starts: u32,
@@ -89,12 +94,30 @@ impl Server {
             name: format!("{name}-{}", options.io.name()),
             folder: Some(folder),
             kall: None,
+            own_dataplane: None,
             port,
             io: options.io,
             starts: 0,
         };
+        if options.own_dataplane {
+            server.own_dataplane = Some(server.run_dataplane());
+        }
         server.run_kall().await;
         server
+    }
+
+    fn run_dataplane(&self) -> Child {
+        let log = File::create(self.folder().join("own-dataplane.log")).expect("a log file");
+        Command::new(program("kall-dataplane"))
+            .args(["--bind", "127.0.0.1", "--udp-port", "0", "--cores", "1"])
+            .args(["--io", self.io.name(), "--control-socket"])
+            .arg(self.folder().join("dataplane.sock"))
+            .current_dir(self.folder())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("the data plane starts")
     }
 
     /// Starts `kall` (again) in the same folder and waits until it is ready.
@@ -335,6 +358,9 @@ impl Drop for Server {
         for process in process::of_folder("kall-dataplane", self.folder()) {
             process.signal("KILL");
         }
+        if let Some(mut child) = self.own_dataplane.take() {
+            let _ = child.wait();
+        }
     }
 }
 
@@ -428,7 +454,13 @@ io = "{io}"
         server = extra("server"),
         auth = extra("auth"),
         room = extra("room"),
-        dataplane = extra("dataplane"),
+        dataplane = if options.own_dataplane {
+            "spawn = false\n"
+        } else {
+            ""
+        }
+        .to_owned()
+            + &extra("dataplane"),
     )
 }
 
