@@ -116,23 +116,26 @@ mod tests {
         assert_eq!(this.udp_sockets(), before + 1);
     }
 
-    #[test]
-    fn a_process_is_found_by_its_folder_and_known_to_be_dead_afterwards() {
+    #[tokio::test]
+    async fn a_process_is_found_by_its_folder_and_known_to_be_dead_afterwards() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
-            .env("FOLDER_OF_THE_TEST", folder.path())
-            .spawn()
-            .expect("sleep starts");
-        let program = fs::read_link(format!("/proc/{}/exe", child.id())).expect("its program");
+        let program = fs::canonicalize("/bin/sleep").expect("every system has it");
         let program = program
             .file_name()
             .and_then(|file| file.to_str())
             .expect("a name")
             .to_owned();
-        let found = Process::find(child.id()).expect("it runs");
-        // The fork becomes the program at exec; spawn() returns only after that.
-        assert_eq!(of_folder(&program, folder.path()), [found]);
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .env("FOLDER_OF_THE_TEST", folder.path())
+            .spawn()
+            .expect("sleep starts");
+        // spawn() returns while the kernel still puts the new program's environment in place.
+        let found = crate::wait::until("the process to be found", async || {
+            of_folder(&program, folder.path()).first().copied()
+        })
+        .await;
+        assert_eq!(found.pid, child.id());
         found.signal("KILL");
         child.wait().expect("it ended");
         assert!(!found.is_alive());
