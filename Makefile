@@ -60,7 +60,7 @@ browser: tools-test build $(BROWSER)/node_modules/.package-lock.json ## Tests in
 	KALL_BIN_DIR=$(TARGET)/debug npm --prefix $(BROWSER) test
 
 fuzz: tools-fuzz ## Every fuzz target for FUZZ_SECONDS
-	FUZZ_SECONDS=$(FUZZ_SECONDS) deploy/fuzz.sh
+	dataplane/fuzz/run.sh $(FUZZ_SECONDS)
 
 # --- files --------------------------------------------------------------------------------------
 

@@ -156,6 +156,18 @@ mod tests {
     }
 
     #[test]
+    fn captured_key_frame() {
+        let parameters = inspect(include_bytes!("../../fuzz/seeds/h264/chromium-1")).expect("captured");
+        assert!(parameters.sps && parameters.pps && !parameters.idr);
+        assert!(is_keyframe_start(include_bytes!(
+            "../../fuzz/seeds/h264/chromium-2"
+        )));
+        assert!(!is_keyframe_start(include_bytes!(
+            "../../fuzz/seeds/h264/chromium-3"
+        )));
+    }
+
+    #[test]
     fn a_fragment_tells_its_unit_only_at_the_start() {
         assert!(is_keyframe_start(&[0x7c, 0x85, 0x88]));
         assert!(!is_keyframe_start(&[0x7c, 0x05, 0x88]));

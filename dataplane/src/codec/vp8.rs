@@ -228,6 +228,16 @@ mod tests {
     }
 
     #[test]
+    fn a_captured_key_frame() {
+        let payload = include_bytes!("../../fuzz/seeds/vp8/chromium-1");
+        let descriptor = Descriptor::parse(payload).expect("captured");
+        assert_eq!(descriptor.picture_id, Some(PictureId::Long(0x543d)));
+        assert!(descriptor.is_keyframe());
+        let size = descriptor.frame_size().expect("a key frame");
+        assert_eq!(u32::from(size.width) * 9, u32::from(size.height) * 16);
+    }
+
+    #[test]
     fn only_the_first_partition_s_start_may_be_a_key_frame() {
         for first in [0x80, 0x91, 0x81] {
             let payload = payload(&[first, 0x80, 0x05]);

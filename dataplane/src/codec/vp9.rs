@@ -248,6 +248,15 @@ mod tests {
     }
 
     #[test]
+    fn captured_packets_of_an_encoder() {
+        // libvpx behind ffmpeg: no ids, no layers; the first packet starts the key frame.
+        let first = Descriptor::parse(include_bytes!("../../fuzz/seeds/vp9/ffmpeg-1")).expect("captured");
+        assert!(first.is_keyframe() && first.picture_id.is_none());
+        let second = Descriptor::parse(include_bytes!("../../fuzz/seeds/vp9/ffmpeg-2")).expect("captured");
+        assert!(!second.is_picture_start());
+    }
+
+    #[test]
     fn layers_and_references_of_the_flexible_mode() {
         // I P L F B, 7-bit id, TID 2 U SID 1 D, two references.
         let descriptor = Descriptor::parse(&[0xf8, 0x05, 0x53, 0x03, 0x04, 0xff]).expect("well-formed");

@@ -266,6 +266,20 @@ mod tests {
     }
 
     #[test]
+    fn captured_packets() {
+        // Abs-send-time was negotiated as 2, MID as 4.
+        let video = include_bytes!("../../fuzz/seeds/rtp/chromium-vp8-1");
+        let packet = Packet::parse(video).expect("captured");
+        assert_eq!((packet.payload_type(), packet.sequence()), (96, 0x0ec9));
+        assert_eq!(packet.extension(4), Some(&b"1"[..]));
+        assert_eq!(packet.extension(2).map(<[u8]>::len), Some(3));
+        let probe = include_bytes!("../../fuzz/seeds/rtp/chromium-vp8-rtx-1");
+        let packet = Packet::parse(probe).expect("captured");
+        assert_eq!(packet.payload_type(), 97);
+        assert_eq!((packet.payload().len(), packet.padding_len()), (0, 255));
+    }
+
+    #[test]
     fn csrcs_padding_and_marker() {
         let mut data = vec![0xa2, 111, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3];
         data.extend_from_slice(&[0, 0, 0, 4, 0, 0, 0, 5, 0xaa, 0, 0, 3]);

@@ -69,6 +69,24 @@ fn a_compound_is_read_in_order() {
 }
 
 #[test]
+fn a_captured_compound() {
+    let data = include_bytes!("../../../fuzz/seeds/rtcp/chromium-200.0-202.1-206.15");
+    let all: Vec<_> = packets(data).map(|packet| packet.expect("well-formed")).collect();
+    let [
+        Rtcp::SenderReport(report),
+        Rtcp::Sdes(description),
+        Rtcp::Remb(estimate),
+    ] = all[..]
+    else {
+        panic!("{all:?}");
+    };
+    let ssrc = report.info().ssrc;
+    assert_eq!(description.cname(ssrc).map(<[u8]>::len), Some(16));
+    assert_eq!(estimate.sender_ssrc(), ssrc);
+    assert!(estimate.bitrate() > 100_000);
+}
+
+#[test]
 fn unknown_types_are_passed_over() {
     // An extended report, a feedback message of format 11, an application layer message.
     let data = bytes(

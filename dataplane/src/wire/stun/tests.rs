@@ -95,6 +95,17 @@ fn rfc_5769_responses() {
 }
 
 #[test]
+fn a_captured_nominating_check() {
+    let data = include_bytes!("../../../fuzz/seeds/stun/chromium-0001-nominating");
+    let message = Message::parse(data).expect("captured");
+    assert_eq!(message.class(), Class::Request);
+    assert!(message.use_candidate() && message.has_integrity() && message.has_fingerprint());
+    assert!(message.ufrags().is_some() && message.ice_controlling().is_some());
+    assert!(message.unknown_attributes().is_empty());
+    assert!(!message.verify_integrity(PASSWORD), "it is another's password");
+}
+
+#[test]
 fn own_request_is_read_back() {
     let data = request(PASSWORD);
     let message = Message::parse(&data).expect("own output");
