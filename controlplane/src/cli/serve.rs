@@ -1,0 +1,61 @@
+//! `kall server`.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{Environment, Failure, block_on};
+use crate::config::{Config, Loaded};
+use crate::http::Assets;
+use crate::media::find_program;
+use crate::server::{Options, Server};
+
+pub(super) fn embedded() -> Assets {
+    Assets::Embedded
+}
+
+pub(super) fn run(loaded: Loaded, env: Environment, assets: Assets) -> Result<(), Failure> {
+    init_log(&loaded.config, env);
+    block_on(async move {
+        if !loaded.from_file {
+            tracing::warn!("no kall.toml: everybody on this machine may join, nobody else can connect");
+        }
+        let options = Options {
+            assets,
+            program: find_program(),
+        };
+        // Before the data plane is started: a signal from now on ends both.
+        let stop = stop_signal()?;
+        let server = Server::start(loaded.config, options).await?;
+        tracing::info!(url = server.url(), address = %server.address(), "kall is ready");
+        server.run(stop).await?;
+        tracing::info!("kall has stopped");
+        Ok(())
+    })
+}
+
+/// Resolves with the first SIGTERM or SIGINT.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM"),
+            _ = interrupt.recv() => tracing::info!("SIGINT"),
+        }
+    })
+}
+
+fn init_log(config: &Config, env: Environment) {
+    let level = config.server.log_level.as_str();
+    // Queries and SDP grammar are of no interest at the same level as our own events. sqlx logs
+    // statements, never bound values.
+    let filter = EnvFilter::try_new(format!("{level},sqlx=warn,hyper=warn,webrtc_sdp=error"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_writer(std::io::stderr);
+    // A second start in one process (tests) keeps the first one's log.
+    let _ = match env {
+        Environment::Production => builder.json().try_init(),
+        Environment::Development => builder.try_init(),
+    };
+}

@@ -1,0 +1,66 @@
+//! What every room shares: configuration, keys, storage and the way to the data plane.
+
+use std::net::IpAddr;
+
+use kall_shared::signalling::{IceServer, ServerInfo};
+use kall_shared::version;
+
+use super::token::Tokens;
+use crate::config::Config;
+use crate::media::MediaClient;
+use crate::store::Store;
+
+/// Shared by all rooms of this process.
+#[derive(Debug)]
+pub struct Context {
+    /// As the operator wrote it.
+    pub config: Config,
+    /// Signs and checks tokens.
+    pub tokens: Tokens,
+    /// Persistence.
+    pub store: Store,
+    /// The data plane.
+    pub media: MediaClient,
+    /// What the host of `server.base_url` resolved to at the start.
+    pub public_addresses: Vec<IpAddr>,
+}
+
+impl Context {
+    /// What `joined` says about the server.
+    #[must_use]
+    pub fn server_info(&self) -> ServerInfo {
+        ServerInfo {
+            version: version::BUILD.to_owned(),
+            features: vec!["chat".into(), "resume".into(), "screen".into()],
+            max_bitrate: self.config.media.max_bitrate,
+            screen_share_bitrate: self.config.media.screen_share_bitrate,
+        }
+    }
+
+    /// Relays for clients; no public STUN server is ever named.
+    #[must_use]
+    pub fn ice_servers(&self, identity: &str) -> Vec<IceServer> {
+        let turn = &self.config.turn;
+        if !turn.enabled {
+            return Vec::new();
+        }
+        let urls = if turn.tls {
+            vec![format!("turns:{}:{}?transport=tcp", turn.host, turn.port)]
+        } else {
+            vec![
+                format!("turn:{}:{}?transport=udp", turn.host, turn.port),
+                format!("turn:{}:{}?transport=tcp", turn.host, turn.port),
+            ]
+        };
+        let (username, credential) = if turn.secret.is_empty() {
+            (turn.username.clone(), turn.credential.clone())
+        } else {
+            super::turn::credentials(&turn.secret, identity)
+        };
+        vec![IceServer {
+            urls,
+            username: Some(username),
+            credential: Some(credential),
+        }]
+    }
+}

@@ -1,0 +1,34 @@
+//! Rooms, people, roles and what they negotiate. No HTTP types, no SQL.
+
+pub mod context;
+pub mod names;
+pub mod outbox;
+pub mod password;
+pub mod permission;
+pub mod registry;
+pub mod room;
+pub mod token;
+mod turn;
+
+use kall_shared::signalling::ErrorCode;
+use thiserror::Error;
+
+/// Why something asked for is not done: a stable code and words that name the field.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct Rejection {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+}
+
+impl Rejection {
+    /// A rejection with its words.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+}

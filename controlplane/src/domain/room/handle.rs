@@ -1,0 +1,182 @@
+//! The way to a room: commands by channel, answers by oneshot.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use kall_shared::id::{Identity, RoomId};
+use kall_shared::media::{Kind, Source};
+use kall_shared::signalling::{ClientMessage, Participant, Role};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::domain::Rejection;
+use crate::domain::outbox::Outbox;
+use crate::domain::password::Check;
+use crate::domain::permission::Narrowing;
+use crate::domain::token::ResumeClaims;
+use crate::store::RoomRow;
+
+/// Commands that may wait for a room. Senders wait when it is full, which slows only the
+/// connections of that room.
+pub(super) const COMMAND_DEPTH: usize = 1024;
+
+/// A newcomer, checked by its token and its password, or not known at all.
+#[derive(Debug)]
+pub struct JoinRequest {
+    /// Who it says it is, from a token; a guest of an open room has none.
+    pub identity: Option<Identity>,
+    /// Display name.
+    pub name: String,
+    /// What it will be.
+    pub role: Role,
+    /// Narrows the role.
+    pub permissions: Narrowing,
+    /// Claims of a resume token, its signature checked.
+    pub resume: Option<ResumeClaims>,
+    /// What came of its password.
+    pub password: Check,
+    /// Whether free slots fill by themselves.
+    pub auto_subscribe: bool,
+    /// Where it comes from, for the class of candidates it can use.
+    pub address: IpAddr,
+    /// The way back.
+    pub outbox: Outbox,
+    /// The message's id.
+    pub re: Option<Value>,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// Closed with 1000 or 1001: the person left.
+    Clean,
+    /// Anything else: a resume may follow.
+    Lost,
+}
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Join(Box<JoinRequest>, oneshot::Sender<Result<Identity, Rejection>>),
+    Client {
+        identity: Identity,
+        connection: u64,
+        re: Option<Value>,
+        message: ClientMessage,
+    },
+    Disconnected {
+        identity: Identity,
+        connection: u64,
+        departure: Departure,
+    },
+    Roster(oneshot::Sender<Vec<Participant>>),
+    Count(oneshot::Sender<Census>),
+    Close(oneshot::Sender<()>),
+}
+
+/// Numbers of one room.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Census {
+    /// Participants, those who wait for a resume included.
+    pub participants: usize,
+    /// Microphones and screen sound.
+    pub audio: usize,
+    /// Cameras.
+    pub video: usize,
+    /// Screens.
+    pub screen: usize,
+}
+
+impl Census {
+    pub(super) fn add_track(&mut self, source: Source) {
+        match (source, source.kind()) {
+            (Source::Screen, _) => self.screen += 1,
+            (_, Kind::Audio) => self.audio += 1,
+            (_, Kind::Video) => self.video += 1,
+        }
+    }
+}
+
+/// Cheap to clone; a room that ended answers nothing.
+#[derive(Debug, Clone)]
+pub struct RoomHandle {
+    id: RoomId,
+    row: Arc<RoomRow>,
+    commands: mpsc::Sender<Command>,
+}
+
+impl RoomHandle {
+    pub(super) fn new(id: RoomId, row: Arc<RoomRow>, commands: mpsc::Sender<Command>) -> Self {
+        Self { id, row, commands }
+    }
+
+    /// The room's id.
+    #[must_use]
+    pub fn id(&self) -> &RoomId {
+        &self.id
+    }
+
+    /// As it is kept.
+    #[must_use]
+    pub fn row(&self) -> &RoomRow {
+        &self.row
+    }
+
+    /// Whether both mean the same run of the room.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        self.commands.same_channel(&other.commands)
+    }
+
+    /// Enters. The room sends `joined` itself, so that nothing overtakes it. `None`: the room ended.
+    pub async fn join(&self, request: JoinRequest) -> Option<Result<Identity, Rejection>> {
+        self.ask(|reply| Command::Join(Box::new(request), reply)).await
+    }
+
+    /// Hands over a message of a joined client.
+    pub async fn client(
+        &self,
+        identity: Identity,
+        connection: u64,
+        re: Option<Value>,
+        message: ClientMessage,
+    ) {
+        let command = Command::Client {
+            identity,
+            connection,
+            re,
+            message,
+        };
+        let _ = self.commands.send(command).await;
+    }
+
+    /// Tells that a client's connection ended.
+    pub async fn disconnected(&self, identity: Identity, connection: u64, departure: Departure) {
+        let command = Command::Disconnected {
+            identity,
+            connection,
+            departure,
+        };
+        let _ = self.commands.send(command).await;
+    }
+
+    /// Who is there. `None`: the room ended.
+    pub async fn roster(&self) -> Option<Vec<Participant>> {
+        self.ask(Command::Roster).await
+    }
+
+    /// How many are there. `None`: the room ended.
+    pub async fn census(&self) -> Option<Census> {
+        self.ask(Command::Count).await
+    }
+
+    /// Ends the room; returns when everybody was told.
+    pub async fn close(&self) {
+        self.ask(Command::Close).await;
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}

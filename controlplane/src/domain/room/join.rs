@@ -1,0 +1,274 @@
+//! Coming, coming back, and going.
+//!
+//! A connection that was lost leaves its participant waiting, tracks and slots kept, until a resume
+//! token brings it back or the window is over. The last token stays valid until its successor is
+//! used, so an answer lost on the way costs nothing.
+
+use kall_shared::id::Identity;
+use kall_shared::link::Request;
+use kall_shared::signalling::{ErrorCode, Role, ServerMessage, close};
+use tokio::time::Instant;
+
+use super::member::{Member, Presence, ResumeNumbers};
+use super::{Departure, JoinRequest, RESUME_WINDOW, Room, now_utc};
+use crate::domain::outbox::{Close, Outbox};
+use crate::domain::password::Check;
+use crate::domain::token::ResumeClaims;
+use crate::domain::{Rejection, names};
+
+impl Room {
+    pub(super) fn join(&mut self, request: JoinRequest) -> Result<Identity, Rejection> {
+        if let Some(claims) = &request.resume {
+            if claims.room != self.id {
+                return Err(refused("the resume token is for another room"));
+            }
+            if request
+                .identity
+                .as_ref()
+                .is_some_and(|identity| *identity != claims.sub)
+            {
+                return Err(refused("the resume token is somebody else's"));
+            }
+            if self.members.contains_key(&claims.sub) {
+                return self.resume(request);
+            }
+        }
+        self.enter(request)
+    }
+
+    /// A newcomer, or somebody whose window to resume is over.
+    fn enter(&mut self, request: JoinRequest) -> Result<Identity, Rejection> {
+        let resume = request.resume.as_ref();
+        let (role, narrowing) = match resume {
+            Some(claims) if request.identity.is_none() => (claims.role, claims.permissions),
+            _ => (request.role, request.permissions),
+        };
+        let identity = match (request.identity, resume) {
+            (Some(identity), _) => identity,
+            (None, Some(claims)) => claims.sub.clone(),
+            (None, None) => self.guest_identity(),
+        };
+        self.admit(&identity, role, resume.is_some(), request.password)?;
+        self.replace(&identity);
+        let numbers = ResumeNumbers {
+            used: resume.map_or(0, |claims| claims.number),
+            issued: resume.map_or(0, |claims| claims.number),
+        };
+        let member = Member {
+            identity: identity.clone(),
+            name: request.name,
+            role,
+            narrowing,
+            joined_at: now_utc(),
+            presence: Presence::Online(request.outbox.clone()),
+            resume: numbers,
+            auto_subscribe: request.auto_subscribe,
+            address: request.address,
+            sources: std::collections::BTreeMap::new(),
+            muted: Default::default(),
+            unwanted: std::collections::BTreeSet::new(),
+            session: None,
+        };
+        let announcement = ServerMessage::ParticipantJoined {
+            identity: identity.to_string(),
+            name: member.name.clone(),
+            role,
+        };
+        self.members.insert(identity.clone(), member);
+        self.welcome(&identity, request.re, false);
+        self.broadcast(Some(&identity), announcement);
+        tracing::info!(room = %self.id, %identity, ?role, "joined");
+        Ok(identity)
+    }
+
+    /// Somebody whose place was kept.
+    fn resume(&mut self, request: JoinRequest) -> Result<Identity, Rejection> {
+        let Some(claims) = request.resume else {
+            return Err(refused("no resume token"));
+        };
+        let identity = claims.sub;
+        let Some(member) = self.members.get_mut(&identity) else {
+            return Err(refused("nobody waits for this token"));
+        };
+        if claims.number < member.resume.used {
+            return Err(refused("the resume token was replaced by a newer one"));
+        }
+        member.resume.used = claims.number;
+        let before = std::mem::replace(&mut member.presence, Presence::Online(request.outbox));
+        member.address = request.address;
+        member.auto_subscribe = request.auto_subscribe;
+        let resumed = member.session.is_some();
+        if let Presence::Online(outbox) = before {
+            dismiss(&outbox);
+        }
+        self.welcome(&identity, request.re, resumed);
+        self.save_label(&identity);
+        self.send_slots(&identity);
+        self.fill_slots(&identity);
+        tracing::info!(room = %self.id, %identity, resumed, "resumed");
+        Ok(identity)
+    }
+
+    fn admit(&self, identity: &Identity, role: Role, known: bool, password: Check) -> Result<(), Rejection> {
+        let moderator = matches!(role, Role::Host | Role::CoHost);
+        if self.row.locked && !moderator {
+            return Err(Rejection::new(ErrorCode::RoomLocked, "the room is locked"));
+        }
+        match password {
+            _ if moderator || known => {}
+            Check::NotNeeded | Check::Right => {}
+            Check::Missing => {
+                return Err(Rejection::new(
+                    ErrorCode::PasswordRequired,
+                    "password: the room has one",
+                ));
+            }
+            Check::Wrong => return Err(Rejection::new(ErrorCode::PasswordWrong, "password: another one")),
+        }
+        let places = usize::try_from(self.row.max_participants).unwrap_or(usize::MAX);
+        if !self.members.contains_key(identity) && self.members.len() >= places {
+            return Err(Rejection::new(
+                ErrorCode::RoomFull,
+                format!("the room has {places} places"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn guest_identity(&self) -> Identity {
+        loop {
+            let text = format!("guest-{}", names::random_text(8));
+            let identity = Identity::new(text).expect("letters, digits and a hyphen are allowed");
+            if !self.members.contains_key(&identity) {
+                return identity;
+            }
+        }
+    }
+
+    /// A second join with the same identity ends the first.
+    fn replace(&mut self, identity: &Identity) {
+        if let Some(outbox) = self.outbox(identity) {
+            dismiss(outbox);
+        }
+        self.remove(identity);
+    }
+
+    /// `joined`, with a fresh resume token.
+    fn welcome(&mut self, identity: &Identity, re: Option<serde_json::Value>, resumed: bool) {
+        let Some(member) = self.members.get_mut(identity) else {
+            return;
+        };
+        member.resume.issued = member.resume.issued.max(member.resume.used) + 1;
+        let claims = ResumeClaims {
+            iss: String::new(),
+            sub: identity.clone(),
+            name: member.name.clone(),
+            room: self.id.clone(),
+            role: member.role,
+            permissions: member.narrowing,
+            number: member.resume.issued,
+            exp: 0,
+        };
+        let role = member.role;
+        let resume = self.context.tokens.issue_resume(claims).unwrap_or_else(|error| {
+            tracing::error!(%error, "resume token");
+            String::new()
+        });
+        let others = self
+            .members
+            .values()
+            .filter(|member| member.identity != *identity);
+        let limit = self.context.config.room.presence_limit as usize;
+        let message = ServerMessage::Joined {
+            room: self.id.to_string(),
+            identity: identity.to_string(),
+            role,
+            resume,
+            resumed,
+            participants: others.take(limit).map(Member::public).collect(),
+            ice_servers: self.context.ice_servers(identity.as_str()),
+            room_info: self.info(),
+            server: self.context.server_info(),
+        };
+        if let Some(outbox) = self.outbox(identity) {
+            outbox.send(re, message);
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, identity: &Identity, connection: u64, departure: Departure) {
+        let Some(member) = self.members.get_mut(identity) else {
+            return;
+        };
+        if !member.is_connection(connection) {
+            return;
+        }
+        match departure {
+            Departure::Clean => self.leave(identity),
+            Departure::Lost => member.presence = Presence::Waiting(Instant::now() + RESUME_WINDOW),
+        }
+    }
+
+    /// Lets go of everybody whose window to resume is over.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let gone = |member: &&Member| matches!(member.presence, Presence::Waiting(until) if until <= now);
+        let gone: Vec<Identity> = self
+            .members
+            .values()
+            .filter(gone)
+            .map(|member| member.identity.clone())
+            .collect();
+        for identity in gone {
+            self.leave(&identity);
+        }
+    }
+
+    /// Ends somebody's part in the room.
+    pub(super) fn leave(&mut self, identity: &Identity) {
+        self.remove(identity);
+        tracing::info!(room = %self.id, %identity, "left");
+    }
+
+    fn remove(&mut self, identity: &Identity) {
+        if !self.members.contains_key(identity) {
+            return;
+        }
+        self.end_session(identity);
+        self.members.remove(identity);
+        self.broadcast(
+            None,
+            ServerMessage::ParticipantLeft {
+                identity: identity.to_string(),
+            },
+        );
+    }
+
+    /// Keeps what a restart must not lose with the session in the data plane.
+    pub(super) fn save_label(&self, identity: &Identity) {
+        if let Some(member) = self.members.get(identity)
+            && let Some(session) = &member.session
+        {
+            self.context.media.tell(Request::SetLabel {
+                session: session.id,
+                label: member.label(session.negotiated),
+            });
+        }
+    }
+}
+
+fn dismiss(outbox: &Outbox) {
+    outbox.send(
+        None,
+        ServerMessage::Error {
+            code: ErrorCode::Replaced,
+            message: "another connection with the same identity took over".to_owned(),
+        },
+    );
+    outbox.close(Close {
+        code: close::REPLACED,
+        reason: "replaced",
+    });
+}
+
+fn refused(message: &str) -> Rejection {
+    Rejection::new(ErrorCode::AuthFailed, message)
+}

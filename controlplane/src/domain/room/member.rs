@@ -1,0 +1,325 @@
+//! One participant of a room, its media session, and the label that lets it survive a restart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use kall_shared::id::{Identity, Mid, SessionId, TrackId};
+use kall_shared::link::SlotSnapshot;
+use kall_shared::media::{Kind, SessionDescription, SessionParams, Source};
+use kall_shared::signalling::{self, Role, ServerMessage};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::time::Instant;
+
+use crate::domain::outbox::Outbox;
+use crate::domain::permission::{Narrowing, Permissions};
+
+/// Whether the participant can be reached.
+#[derive(Debug)]
+pub(super) enum Presence {
+    /// By this connection.
+    Online(Outbox),
+    /// Not now; it is gone for good at this time.
+    Waiting(Instant),
+}
+
+/// Numbers of the participant's resume tokens.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(super) struct ResumeNumbers {
+    /// Tokens below this one were replaced by a used successor.
+    pub(super) used: u32,
+    /// The last one given out.
+    pub(super) issued: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) identity: Identity,
+    pub(super) name: String,
+    pub(super) role: Role,
+    pub(super) narrowing: Narrowing,
+    pub(super) joined_at: OffsetDateTime,
+    pub(super) presence: Presence,
+    pub(super) resume: ResumeNumbers,
+    pub(super) auto_subscribe: bool,
+    pub(super) address: IpAddr,
+    /// Sources named by `publish`, by line.
+    pub(super) sources: BTreeMap<Mid, Source>,
+    /// Sources that are muted, also for tracks yet to come.
+    pub(super) muted: MutedSources,
+    /// Tracks the client unsubscribed: they do not come back by themselves.
+    pub(super) unwanted: BTreeSet<TrackId>,
+    pub(super) session: Option<Session>,
+}
+
+/// One flag per source.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(super) struct MutedSources {
+    camera: bool,
+    microphone: bool,
+    screen: bool,
+    screen_audio: bool,
+}
+
+impl MutedSources {
+    pub(super) fn get(self, source: Source) -> bool {
+        match source {
+            Source::Camera => self.camera,
+            Source::Microphone => self.microphone,
+            Source::Screen => self.screen,
+            Source::ScreenAudio => self.screen_audio,
+        }
+    }
+
+    pub(super) fn set(&mut self, source: Source, muted: bool) {
+        *match source {
+            Source::Camera => &mut self.camera,
+            Source::Microphone => &mut self.microphone,
+            Source::Screen => &mut self.screen,
+            Source::ScreenAudio => &mut self.screen_audio,
+        } = muted;
+    }
+}
+
+/// A media session of the data plane.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    /// The process that has it.
+    pub(super) instance: u64,
+    /// The request that opened it.
+    pub(super) request: u64,
+    pub(super) negotiated: Negotiated,
+    pub(super) params: SessionParams,
+    pub(super) tracks: Vec<Track>,
+    pub(super) slots: Vec<Slot>,
+}
+
+/// What the next answer needs beyond the parameters (RFC 8866 section 5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Negotiated {
+    /// Session id of the client's `o=` line: tells a new peer connection from a new offer.
+    pub(super) client: u64,
+    /// Version of the last answer's `o=` line.
+    pub(super) version: u32,
+}
+
+/// A publication.
+#[derive(Debug, Clone)]
+pub(super) struct Track {
+    pub(super) id: TrackId,
+    pub(super) mid: Mid,
+    pub(super) source: Source,
+    pub(super) muted: bool,
+    pub(super) simulcast: bool,
+    /// Place in the room's order of publication, once media flows.
+    pub(super) started: Option<u64>,
+}
+
+impl Track {
+    pub(super) fn announcement(&self, from: &Identity) -> ServerMessage {
+        ServerMessage::TrackPublished {
+            track_id: self.id.to_string(),
+            kind: self.source.kind(),
+            source: self.source,
+            from: from.to_string(),
+            mid: self.mid.to_string(),
+            muted: self.muted,
+            simulcast: self.simulcast,
+        }
+    }
+}
+
+/// A receiving line.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    pub(super) mid: Mid,
+    pub(super) kind: Kind,
+    /// What was asked of the data plane; video only, it fills audio slots itself.
+    pub(super) wanted: Option<TrackId>,
+    /// What the data plane said last.
+    pub(super) state: SlotSnapshot,
+}
+
+impl Slot {
+    pub(super) fn new(mid: Mid, kind: Kind) -> Self {
+        let state = SlotSnapshot {
+            mid: mid.clone(),
+            epoch: 0,
+            track: None,
+            reason: None,
+        };
+        Self {
+            mid,
+            kind,
+            wanted: None,
+            state,
+        }
+    }
+}
+
+impl Session {
+    /// A session as it was just described by the data plane, nothing flowing yet.
+    pub(super) fn new(
+        (id, instance, request): (SessionId, u64, u64),
+        negotiated: Negotiated,
+        params: SessionParams,
+        description: &SessionDescription,
+    ) -> Self {
+        let mut session = Self {
+            id,
+            instance,
+            request,
+            negotiated,
+            params,
+            tracks: Vec::new(),
+            slots: Vec::new(),
+        };
+        session.refresh(description);
+        session
+    }
+
+    /// Brings tracks and slots in line with `params` and a new description; what stays keeps its
+    /// state. Returns the tracks that are gone.
+    pub(super) fn refresh(&mut self, description: &SessionDescription) -> Vec<Track> {
+        let mut old_tracks = std::mem::take(&mut self.tracks);
+        let old_slots = std::mem::take(&mut self.slots);
+        for line in &self.params.lines {
+            if let Some(publish) = &line.publish {
+                let kept = old_tracks.iter().position(|track| track.id == publish.track);
+                self.tracks.push(match kept {
+                    Some(at) => old_tracks.swap_remove(at),
+                    None => Track {
+                        id: publish.track.clone(),
+                        mid: line.mid.clone(),
+                        source: publish.source,
+                        muted: publish.muted,
+                        simulcast: publish.rids.len() > 1,
+                        started: None,
+                    },
+                });
+            }
+            if description.slots.iter().any(|slot| slot.mid == line.mid) {
+                let kept = old_slots.iter().find(|slot| slot.mid == line.mid);
+                self.slots.push(
+                    kept.cloned()
+                        .unwrap_or_else(|| Slot::new(line.mid.clone(), line.kind)),
+                );
+            }
+        }
+        old_tracks
+    }
+}
+
+/// What a session's label holds: enough to carry on after a restart.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Label {
+    identity: Identity,
+    name: String,
+    role: Role,
+    narrowing: Narrowing,
+    /// Milliseconds since 1970.
+    joined_at: i64,
+    resume: ResumeNumbers,
+    auto_subscribe: bool,
+    address: IpAddr,
+    muted: MutedSources,
+    unwanted: BTreeSet<TrackId>,
+    pub(super) negotiated: Negotiated,
+}
+
+impl Member {
+    pub(super) fn permissions(&self) -> Permissions {
+        Permissions::narrowed(self.role, self.narrowing)
+    }
+
+    pub(super) fn is_connection(&self, id: u64) -> bool {
+        matches!(&self.presence, Presence::Online(outbox) if outbox.id() == id)
+    }
+
+    pub(super) fn outbox(&self) -> Option<&Outbox> {
+        match &self.presence {
+            Presence::Online(outbox) => Some(outbox),
+            Presence::Waiting(_) => None,
+        }
+    }
+
+    /// As the label of its session; `negotiated` is the session's, or of the one being opened.
+    pub(super) fn label(&self, negotiated: Negotiated) -> Vec<u8> {
+        let label = Label {
+            identity: self.identity.clone(),
+            name: self.name.clone(),
+            role: self.role,
+            narrowing: self.narrowing,
+            joined_at: millis(self.joined_at),
+            resume: self.resume,
+            auto_subscribe: self.auto_subscribe,
+            address: self.address,
+            muted: self.muted,
+            unwanted: self.unwanted.clone(),
+            negotiated,
+        };
+        serde_json::to_vec(&label).expect("a label has string keys and finite numbers")
+    }
+
+    /// The participant a label speaks of, waiting until `until`.
+    pub(super) fn from_label(label: &[u8], until: Instant) -> Option<(Self, Negotiated)> {
+        let label: Label = serde_json::from_slice(label).ok()?;
+        let joined_at =
+            OffsetDateTime::from_unix_timestamp_nanos(i128::from(label.joined_at) * 1_000_000).ok()?;
+        let member = Self {
+            identity: label.identity,
+            name: label.name,
+            role: label.role,
+            narrowing: label.narrowing,
+            joined_at,
+            presence: Presence::Waiting(until),
+            resume: label.resume,
+            auto_subscribe: label.auto_subscribe,
+            address: label.address,
+            sources: BTreeMap::new(),
+            muted: label.muted,
+            unwanted: label.unwanted,
+            session: None,
+        };
+        Some((member, label.negotiated))
+    }
+
+    /// As others see it: only tracks that have begun.
+    pub(super) fn public(&self) -> signalling::Participant {
+        let tracks = self.session.iter().flat_map(|session| &session.tracks);
+        signalling::Participant {
+            identity: self.identity.to_string(),
+            name: self.name.clone(),
+            role: self.role,
+            joined_at: rfc3339(self.joined_at),
+            tracks: tracks
+                .filter(|track| track.started.is_some())
+                .map(|track| signalling::Track {
+                    track_id: track.id.to_string(),
+                    kind: track.source.kind(),
+                    source: track.source,
+                    muted: track.muted,
+                    simulcast: track.simulcast,
+                })
+                .collect(),
+        }
+    }
+}
+
+/// RFC 3339 in UTC with `Z`, to the second.
+#[must_use]
+pub fn rfc3339(time: OffsetDateTime) -> String {
+    let time = time.to_offset(time::UtcOffset::UTC);
+    let whole = time.replace_nanosecond(0).unwrap_or(time);
+    whole
+        .format(&Rfc3339)
+        .expect("years 0 to 9999 can be written in RFC 3339")
+}
+
+/// Milliseconds since 1970.
+#[must_use]
+pub fn millis(time: OffsetDateTime) -> i64 {
+    (time.unix_timestamp_nanos() / 1_000_000) as i64
+}

@@ -1,0 +1,307 @@
+//! Tokens: access tokens of participants (JWT, RFC 7519, HS256) and resume tokens.
+//!
+//! Resume tokens are signed with a key derived from the secret, so that neither kind can pass for
+//! the other. They carry all that is needed to take somebody back in after a restart.
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use kall_shared::id::{Identity, RoomId};
+use kall_shared::signalling::Role;
+use ring::hmac;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use super::permission::Narrowing;
+
+/// How long a resume token is good for, in seconds; waiting for a resume is far shorter, the rest
+/// serves laptops that slept.
+const RESUME_TTL: i64 = 24 * 3600;
+
+/// Clock difference forgiven between issuer and server, in seconds.
+const LEEWAY: u64 = 5;
+
+/// A token was refused. The reason is for the log and the client; it holds nothing of the token.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct TokenRefused(String);
+
+/// Claims of an access token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claims {
+    /// Issuer.
+    pub iss: String,
+    /// The participant.
+    pub sub: Identity,
+    /// Display name.
+    #[serde(default)]
+    pub name: String,
+    /// The only room it opens, by id.
+    pub room: RoomId,
+    /// What its holder is there.
+    pub role: Role,
+    /// Issued at.
+    pub iat: i64,
+    /// Not before.
+    pub nbf: i64,
+    /// Expires.
+    pub exp: i64,
+    /// Id of the token.
+    pub jti: String,
+    /// Narrows the role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Narrowing>,
+}
+
+/// Claims of a resume token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ResumeClaims {
+    /// Issuer.
+    pub iss: String,
+    /// The participant.
+    pub sub: Identity,
+    /// Display name.
+    pub name: String,
+    /// The room.
+    pub room: RoomId,
+    /// What its holder is there.
+    pub role: Role,
+    /// Narrows the role.
+    #[serde(default)]
+    pub permissions: Narrowing,
+    /// Counts the participant's tokens; once a number was used, lower ones are not.
+    pub number: u32,
+    /// Expires.
+    pub exp: i64,
+}
+
+/// Signs and checks tokens.
+pub struct Tokens {
+    issuer: String,
+    access: (EncodingKey, DecodingKey),
+    resume: (EncodingKey, DecodingKey),
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokens")
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tokens {
+    /// From the signing secret of the configuration.
+    #[must_use]
+    pub fn new(issuer: &str, secret: &[u8]) -> Self {
+        let pair = |key: &[u8]| (EncodingKey::from_secret(key), DecodingKey::from_secret(key));
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"kall resume token");
+        Self {
+            issuer: issuer.to_owned(),
+            access: pair(secret),
+            resume: pair(derived.as_ref()),
+        }
+    }
+
+    /// An access token that is good for `ttl` seconds.
+    ///
+    /// # Errors
+    /// [`TokenRefused`] when it can't be encoded, which only a bug can cause.
+    pub fn issue(
+        &self,
+        room: &RoomId,
+        identity: &Identity,
+        name: &str,
+        role: Role,
+        ttl: u64,
+        permissions: Option<Narrowing>,
+    ) -> Result<String, TokenRefused> {
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let claims = Claims {
+            iss: self.issuer.clone(),
+            sub: identity.clone(),
+            name: name.to_owned(),
+            room: room.clone(),
+            role,
+            iat: now,
+            nbf: now,
+            exp: now.saturating_add_unsigned(ttl),
+            jti: super::names::random_text(16),
+            permissions,
+        };
+        sign(&claims, &self.access.0)
+    }
+
+    /// The claims of a valid access token.
+    ///
+    /// # Errors
+    /// [`TokenRefused`] for a wrong signature, algorithm, issuer or time.
+    pub fn check(&self, token: &str) -> Result<Claims, TokenRefused> {
+        let mut validation = self.validation();
+        validation.validate_nbf = true;
+        validation.set_required_spec_claims(&["exp", "nbf", "iss", "sub"]);
+        open(token, &self.access.1, &validation)
+    }
+
+    /// A resume token from its claims; issuer and expiry are filled in.
+    ///
+    /// # Errors
+    /// [`TokenRefused`] when it can't be encoded, which only a bug can cause.
+    pub fn issue_resume(&self, mut claims: ResumeClaims) -> Result<String, TokenRefused> {
+        claims.iss.clone_from(&self.issuer);
+        claims.exp = OffsetDateTime::now_utc().unix_timestamp() + RESUME_TTL;
+        sign(&claims, &self.resume.0)
+    }
+
+    /// The claims of a valid resume token.
+    ///
+    /// # Errors
+    /// [`TokenRefused`] for a wrong signature, algorithm, issuer or time.
+    pub fn check_resume(&self, token: &str) -> Result<ResumeClaims, TokenRefused> {
+        let mut validation = self.validation();
+        validation.set_required_spec_claims(&["exp", "iss", "sub"]);
+        open(token, &self.resume.1, &validation)
+    }
+
+    fn validation(&self) -> Validation {
+        // One algorithm: "none" and key confusion are out by construction (RFC 8725 section 3.1).
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_issuer(&[&self.issuer]);
+        validation.leeway = LEEWAY;
+        validation.validate_aud = false;
+        validation
+    }
+}
+
+fn sign<T: Serialize>(claims: &T, key: &EncodingKey) -> Result<String, TokenRefused> {
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, key)
+        .map_err(|error| TokenRefused(format!("token can't be signed: {error}")))
+}
+
+fn open<T: serde::de::DeserializeOwned + Clone>(
+    token: &str,
+    key: &DecodingKey,
+    validation: &Validation,
+) -> Result<T, TokenRefused> {
+    use jsonwebtoken::errors::ErrorKind;
+    jsonwebtoken::decode::<T>(token, key, validation)
+        .map(|data| data.claims)
+        .map_err(|error| {
+            TokenRefused(
+                match error.kind() {
+                    ErrorKind::ExpiredSignature => "the token has expired",
+                    ErrorKind::ImmatureSignature => "the token is not valid yet",
+                    ErrorKind::InvalidIssuer => "the token is from another issuer",
+                    ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => {
+                        "the token uses another algorithm than HS256"
+                    }
+                    ErrorKind::InvalidSignature => "the token's signature is wrong",
+                    _ => "the token is malformed",
+                }
+                .to_owned(),
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+    fn tokens() -> Tokens {
+        Tokens::new("koder-kall", SECRET)
+    }
+
+    fn claims(exp: i64) -> Claims {
+        Claims {
+            iss: "koder-kall".into(),
+            sub: Identity::new("user-1").expect("valid"),
+            name: "Alice".into(),
+            room: RoomId::new("rm_a").expect("valid"),
+            role: Role::Host,
+            iat: 0,
+            nbf: 0,
+            exp,
+            jti: "x".into(),
+            permissions: None,
+        }
+    }
+
+    fn issue() -> String {
+        let (room, identity) = (
+            RoomId::new("rm_a").expect("valid"),
+            Identity::new("user-1").expect("valid"),
+        );
+        tokens()
+            .issue(&room, &identity, "Alice", Role::Host, 60, None)
+            .expect("signs")
+    }
+
+    #[test]
+    fn what_was_issued_is_accepted() {
+        let claims = tokens().check(&issue()).expect("valid");
+        assert_eq!((claims.sub.as_str(), claims.role), ("user-1", Role::Host));
+    }
+
+    #[test]
+    fn forged_expired_and_foreign_tokens_are_refused() {
+        let refused = |token: &str| tokens().check(token).expect_err("refused").to_string();
+        assert!(refused("nonsense").contains("malformed"));
+        let expired = sign(&claims(1), &EncodingKey::from_secret(SECRET)).expect("signs");
+        assert!(refused(&expired).contains("expired"));
+        let other_key = Tokens::new("koder-kall", b"another secret of 32 bytes or so");
+        assert!(
+            other_key
+                .check(&issue())
+                .expect_err("refused")
+                .to_string()
+                .contains("signature")
+        );
+        let other_issuer = Tokens::new("somebody", SECRET);
+        assert!(
+            other_issuer
+                .check(&issue())
+                .expect_err("refused")
+                .to_string()
+                .contains("issuer")
+        );
+    }
+
+    #[test]
+    fn other_algorithms_are_refused() {
+        let far = i64::from(i32::MAX);
+        let strong = jsonwebtoken::encode(
+            &Header::new(Algorithm::HS512),
+            &claims(far),
+            &EncodingKey::from_secret(SECRET),
+        )
+        .expect("signs");
+        assert!(tokens().check(&strong).is_err());
+        // {"alg":"none","typ":"JWT"} with the body of a good token and no signature.
+        let body = issue().split('.').nth(1).expect("three parts").to_owned();
+        assert!(
+            tokens()
+                .check(&format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}."))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn neither_kind_passes_for_the_other() {
+        let resume = tokens()
+            .issue_resume(ResumeClaims {
+                iss: String::new(),
+                sub: Identity::new("user-1").expect("valid"),
+                name: "Alice".into(),
+                room: RoomId::new("rm_a").expect("valid"),
+                role: Role::Guest,
+                permissions: Narrowing::default(),
+                number: 3,
+                exp: 0,
+            })
+            .expect("signs");
+        assert_eq!(tokens().check_resume(&resume).expect("valid").number, 3);
+        assert!(tokens().check(&resume).is_err());
+        assert!(tokens().check_resume(&issue()).is_err());
+    }
+}

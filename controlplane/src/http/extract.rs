@@ -1,0 +1,124 @@
+//! Extractors whose refusals have the API's error shape.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+use subtle::ConstantTimeEq;
+
+use super::App;
+use super::error::ApiError;
+
+/// A JSON body.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        match axum::Json::<T>::from_request(request, state).await {
+            Ok(axum::Json(value)) => Ok(Self(value)),
+            Err(rejection) => Err(match &rejection {
+                JsonRejection::JsonDataError(error) => ApiError::invalid(error.body_text()),
+                JsonRejection::JsonSyntaxError(error) => {
+                    ApiError::new(StatusCode::BAD_REQUEST, "bad_json", error.body_text())
+                }
+                JsonRejection::MissingJsonContentType(_) => ApiError::new(
+                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    "unsupported_media_type",
+                    "the body must be application/json",
+                ),
+                other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "body_too_large",
+                    "the body is too large",
+                ),
+                other => ApiError::new(StatusCode::BAD_REQUEST, "bad_body", other.body_text()),
+            }),
+        }
+    }
+}
+
+/// A query string.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query: Result<axum::extract::Query<T>, QueryRejection> =
+            axum::extract::Query::from_request_parts(parts, state).await;
+        match query {
+            Ok(axum::extract::Query(value)) => Ok(Self(value)),
+            Err(rejection) => Err(ApiError::invalid(rejection.body_text())),
+        }
+    }
+}
+
+/// A caller with one of `[[api.keys]]`.
+pub(super) struct ApiCaller;
+
+impl FromRequestParts<Arc<App>> for ApiCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let given = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .and_then(|value| value.trim().split_once(':'));
+        let known = given.is_some_and(|(key, secret)| {
+            // Every key is compared in full: neither which one nor how much of it matched shows.
+            app.config().api.keys.iter().fold(false, |known, own| {
+                let key = own.key.as_bytes().ct_eq(key.as_bytes());
+                let secret = own.secret.as_bytes().ct_eq(secret.as_bytes());
+                known | bool::from(key & secret)
+            })
+        });
+        if known {
+            Ok(Self)
+        } else {
+            Err(ApiError::new(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "Authorization: Bearer key:secret with a key of [[api.keys]]",
+            ))
+        }
+    }
+}
+
+/// Where the client is. A proxy on this machine is believed about who is behind it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClientAddress(pub(super) IpAddr);
+
+impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        // Without a peer (in-process calls) the least trusted address is assumed.
+        let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |info| info.0.ip().to_canonical());
+        let address = if peer.is_loopback() {
+            forwarded(&parts.headers).unwrap_or(peer)
+        } else {
+            peer
+        };
+        Ok(Self(address))
+    }
+}
+
+/// The last address of `X-Forwarded-For`: the one our own proxy added.
+fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {
+    let list = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .next_back()?
+        .to_str()
+        .ok()?;
+    list.rsplit(',').next()?.trim().parse().ok()
+}

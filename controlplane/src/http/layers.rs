@@ -1,0 +1,96 @@
+//! What happens to every request: an id, a log line without its query, a count, safe headers.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, Response, header};
+use axum::middleware::Next;
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tracing::Instrument;
+
+use super::App;
+
+/// Requests by method and status.
+#[derive(Debug, Default)]
+pub(super) struct RequestCounts(Mutex<BTreeMap<(String, u16), u64>>);
+
+impl RequestCounts {
+    fn add(&self, method: &Method, status: u16) {
+        // Methods are a client's free text; what HTTP does not name is one row.
+        let method = match method.as_str() {
+            known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
+            _ => "other",
+        };
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry((method.to_owned(), status)).or_default() += 1;
+    }
+
+    pub(super) fn snapshot(&self) -> BTreeMap<(String, u16), u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Gives the request an id and logs it: the path without its query, which may hold a token.
+pub(super) async fn observe(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> axum::response::Response {
+    let id = format!("{:x}", app.next_request.fetch_add(1, Ordering::Relaxed) + 1);
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let begun = Instant::now();
+    let span = tracing::info_span!("request", id, %method, path);
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let status = response.status().as_u16();
+    app.requests.add(&method, status);
+    span.in_scope(|| tracing::debug!(status, micros = begun.elapsed().as_micros() as u64, "answered"));
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("x-request-id"), value);
+    }
+    response
+}
+
+/// What pages may do: scripts, workers and connections of our own only; inline style attributes are
+/// how components size their tiles.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; \
+    style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' blob: mediastream:; \
+    font-src 'self' data:; worker-src 'self' blob:; connect-src 'self'; object-src 'none'; \
+    base-uri 'self'; form-action 'self'; frame-ancestors 'self'";
+
+const PERMISSIONS_POLICY: &str =
+    "camera=(self), microphone=(self), display-capture=(self), autoplay=(self), geolocation=(), usb=()";
+
+/// Headers that every answer carries.
+pub(super) async fn security_headers<B>(mut response: Response<B>) -> Response<B> {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // Links to meetings hold tokens: other sites learn the origin at most.
+        (header::REFERRER_POLICY, "strict-origin-when-cross-origin"),
+        (HeaderName::from_static("permissions-policy"), PERMISSIONS_POLICY),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// CORS for the origins of the configuration.
+pub(super) fn cors(origins: &[String]) -> CorsLayer {
+    let layer = CorsLayer::new()
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE]);
+    if origins.iter().any(|origin| origin == "*") {
+        layer.allow_origin(Any)
+    } else {
+        layer.allow_origin(AllowOrigin::list(
+            origins.iter().filter_map(|origin| origin.parse().ok()),
+        ))
+    }
+}

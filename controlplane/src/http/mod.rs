@@ -1,0 +1,88 @@
+//! HTTP and WebSocket: the only place with axum's types. Each file offers a `router()`; they are
+//! nested here, so that all URLs show on one page.
+
+mod error;
+mod extract;
+mod layers;
+mod limiter;
+mod meetings;
+mod pages;
+mod rooms;
+mod stats;
+mod tokens;
+mod ws;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+
+pub use pages::Assets;
+
+use crate::config::Config;
+use crate::domain::registry::Registry;
+
+/// Longest request body in bytes; the largest real one is a room with a long name.
+const BODY_MAX: usize = 64 << 10;
+
+/// What every handler sees.
+#[derive(Debug)]
+pub struct App {
+    rooms: Arc<Registry>,
+    assets: Assets,
+    started: Instant,
+    sockets: AtomicUsize,
+    requests: layers::RequestCounts,
+    limiter: limiter::Limiter,
+    next_request: AtomicU64,
+}
+
+impl App {
+    /// The application around the rooms.
+    #[must_use]
+    pub fn new(rooms: Arc<Registry>, assets: Assets) -> Arc<Self> {
+        Arc::new(Self {
+            rooms,
+            assets,
+            started: Instant::now(),
+            sockets: AtomicUsize::new(0),
+            requests: layers::RequestCounts::default(),
+            limiter: limiter::Limiter::default(),
+            next_request: AtomicU64::new(0),
+        })
+    }
+
+    fn config(&self) -> &Config {
+        &self.rooms.context().config
+    }
+}
+
+/// Every URL of the server.
+pub fn router(app: &Arc<App>) -> Router {
+    let metrics = &app.config().metrics;
+    let mut router = Router::new()
+        .merge(stats::router())
+        .merge(rooms::router())
+        .merge(tokens::router())
+        .merge(meetings::router())
+        .merge(ws::router());
+    if metrics.enabled {
+        router = router.merge(stats::metrics_router(&metrics.endpoint));
+    }
+    router
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .merge(pages::router())
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .fallback(error::not_found)
+        .layer(CompressionLayer::new())
+        .layer(layers::cors(&app.config().auth.allowed_origins))
+        .layer(middleware::map_response(layers::security_headers))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), layers::observe))
+        .with_state(Arc::clone(app))
+}
