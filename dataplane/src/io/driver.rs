@@ -17,6 +17,7 @@ use super::limits::{COMMANDS_PER_TURN, DATAGRAMS_PER_TURN, TRANSMITS_PER_TURN};
 use super::outbox::Outbox;
 use super::receive::Incoming;
 use super::syscall::SyscallDriver;
+use super::uring::UringDriver;
 use super::wake::Waker;
 use crate::shard::{Datagram, Shard, TransmitBatch};
 use crate::time::Time;
@@ -25,6 +26,8 @@ use crate::time::Time;
 pub enum Driver {
     /// recvmmsg and sendmmsg.
     Syscall(SyscallDriver),
+    /// A ring.
+    Uring(UringDriver),
 }
 
 impl Driver {
@@ -33,6 +36,7 @@ impl Driver {
     pub fn waker(&self) -> Waker {
         match self {
             Self::Syscall(driver) => driver.waker(),
+            Self::Uring(driver) => driver.waker(),
         }
     }
 
@@ -40,6 +44,7 @@ impl Driver {
     pub fn counters(&mut self) -> &mut IoCounters {
         match self {
             Self::Syscall(driver) => driver.counters(),
+            Self::Uring(driver) => driver.counters(),
         }
     }
 
@@ -50,6 +55,7 @@ impl Driver {
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         match self {
             Self::Syscall(driver) => driver.wait(timeout),
+            Self::Uring(driver) => driver.wait(timeout),
         }
     }
 
@@ -57,6 +63,7 @@ impl Driver {
     pub fn receive(&mut self, limit: usize, sink: impl FnMut(Incoming<'_>)) -> usize {
         match self {
             Self::Syscall(driver) => driver.receive(limit, sink),
+            Self::Uring(driver) => driver.receive(limit, sink),
         }
     }
 
@@ -64,6 +71,7 @@ impl Driver {
     pub fn send(&mut self, batch: &TransmitBatch) {
         match self {
             Self::Syscall(driver) => driver.send(batch),
+            Self::Uring(driver) => driver.send(batch),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One pinned thread per core turns a shard ([`driver`]); one thread serves the control link ([`control`]).
 //! Shards know nothing of it: datagrams, commands and the time go in; batches and events come out. Two
-//! drivers move the packets behind one enum: io_uring, and plain system calls ([`syscall`]) for kernels and
+//! drivers move the packets behind one enum: io_uring ([`uring`]), and plain system calls ([`syscall`]) for kernels and
 //! containers without it.
 
 #![allow(
@@ -17,6 +17,8 @@ mod cmsg;
 pub mod control;
 pub mod counters;
 pub mod driver;
+#[cfg(test)]
+mod driver_tests;
 pub mod limits;
 pub mod outbox;
 pub mod panic;
@@ -28,4 +30,5 @@ mod sockaddr;
 pub mod syscall;
 pub mod thread;
 pub mod udp;
+pub mod uring;
 pub mod wake;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::bounded;
 use ring::rand::{SecureRandom, SystemRandom};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::clock::Clock;
 use super::control::link::{End, Link};
@@ -15,7 +15,7 @@ use super::control::socket::Claim;
 use super::limits::CORE_MESSAGE_QUEUE;
 use super::thread::{self, CoreSetup, IoKind};
 use super::udp::UdpSocket;
-use super::{addresses, panic, signals};
+use super::{addresses, panic, signals, uring};
 use crate::config::{Config, IoChoice};
 use crate::dtls;
 use crate::shard::ShardConfig;
@@ -78,12 +78,20 @@ pub fn run(config: &Config) -> io::Result<End> {
     end
 }
 
+/// Forced io_uring fails with the name of what is missing; `auto` says it in the log and goes on without.
 fn choose_io(choice: IoChoice) -> io::Result<IoKind> {
-    match choice {
-        IoChoice::Auto | IoChoice::Syscall => Ok(IoKind::Syscall),
-        IoChoice::IoUring => Err(io::Error::new(
+    if choice == IoChoice::Syscall {
+        return Ok(IoKind::Syscall);
+    }
+    match uring::probe() {
+        Ok(()) => Ok(IoKind::IoUring),
+        Err(missing) if choice == IoChoice::Auto => {
+            warn!(%missing, "io_uring can't be used here; packets move by system calls");
+            Ok(IoKind::Syscall)
+        }
+        Err(missing) => Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            "dataplane.io = \"io_uring\": not in this build",
+            format!("dataplane.io = \"io_uring\": missing {missing}; set it to \"auto\" or \"syscall\""),
         )),
     }
 }

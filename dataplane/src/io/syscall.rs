@@ -39,7 +39,7 @@ impl SyscallDriver {
         Self::with_slot_len(socket, TRAIN_MAX)
     }
 
-    fn with_slot_len(socket: UdpSocket, slot_len: usize) -> io::Result<Self> {
+    pub(super) fn with_slot_len(socket: UdpSocket, slot_len: usize) -> io::Result<Self> {
         let wake = WakeFd::new()?;
         // SAFETY: takes no pointers.
         let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };

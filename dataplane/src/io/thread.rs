@@ -13,6 +13,7 @@ use super::limits::COMMAND_QUEUE;
 use super::outbox::{CoreMessage, Outbox};
 use super::syscall::SyscallDriver;
 use super::udp::UdpSocket;
+use super::uring::UringDriver;
 use super::wake::Waker;
 use crate::shard::{Shard, ShardConfig};
 
@@ -21,6 +22,8 @@ use crate::shard::{Shard, ShardConfig};
 pub enum IoKind {
     /// [`SyscallDriver`].
     Syscall,
+    /// [`UringDriver`].
+    IoUring,
 }
 
 impl IoKind {
@@ -29,6 +32,7 @@ impl IoKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Syscall => "syscall",
+            Self::IoUring => "io_uring",
         }
     }
 }
@@ -84,7 +88,7 @@ pub fn spawn(setup: CoreSetup) -> io::Result<CoreHandle> {
 fn run(setup: CoreSetup, lane: Receiver<Command>, ready: &Sender<io::Result<Waker>>) {
     let CoreSetup {
         cpu,
-        io,
+        io: kind,
         socket,
         shard,
         clock,
@@ -94,8 +98,11 @@ fn run(setup: CoreSetup, lane: Receiver<Command>, ready: &Sender<io::Result<Wake
     let core = shard.core;
     let local = socket.local();
     // The ring belongs to the thread that makes it, so the driver is built here and not by the caller.
-    let driver = match io {
+    let driver = match kind {
         IoKind::Syscall => SyscallDriver::new(socket).map(Driver::Syscall),
+        IoKind::IoUring => UringDriver::new(socket)
+            .map(Driver::Uring)
+            .map_err(io::Error::other),
     };
     let driver = match driver {
         Ok(driver) => driver,
@@ -105,7 +112,7 @@ fn run(setup: CoreSetup, lane: Receiver<Command>, ready: &Sender<io::Result<Wake
             return;
         }
     };
-    info!(core, cpu, %local, io = io.name(), "core started");
+    info!(core, cpu, %local, io = kind.name(), "core started");
     let _ = ready.send(Ok(driver.waker()));
     let outbox = Outbox::new(core, to_control.clone());
     let mut core_loop = Core::new(Shard::new(shard, clock.now()), driver, lane, outbox, clock);
