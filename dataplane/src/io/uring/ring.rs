@@ -88,7 +88,7 @@ impl Ring {
         if !self.receiving && self.received.len() < usize::from(RING_BUFFERS) {
             let receive = opcode::RecvMsgMulti::new(SOCKET, header, GROUP).build();
             // SAFETY: the caller's promise.
-            unsafe { self.push(receive.user_data(Op::Receive.encode())) };
+            unsafe { self.push(&receive.user_data(Op::Receive.encode())) };
             self.receiving = true;
         }
         if !self.watching {
@@ -96,7 +96,7 @@ impl Ring {
                 .multi(true)
                 .build();
             // SAFETY: a poll borrows no memory.
-            unsafe { self.push(poll.user_data(Op::Wake.encode())) };
+            unsafe { self.push(&poll.user_data(Op::Wake.encode())) };
             self.watching = true;
         }
     }
@@ -210,10 +210,10 @@ impl Ring {
     ///
     /// # Safety
     /// Everything the entry points at must live until the operation ends.
-    unsafe fn push(&mut self, entry: Entry) {
+    unsafe fn push(&mut self, entry: &Entry) {
         for _ in 0..SUBMIT_ROUNDS {
             // SAFETY: the caller's promise.
-            if unsafe { self.io.submission().push(&entry) }.is_ok() {
+            if unsafe { self.io.submission().push(entry) }.is_ok() {
                 return;
             }
             self.submit_all(None);
@@ -255,7 +255,7 @@ impl SendMessages for Ring {
                 .user_data(Op::Send(slot as u8).encode());
             // SAFETY: the slots outlive this call, and `submit_all` does not return before the kernel has taken
             // every entry; by MSG_DONTWAIT the sends are then over.
-            unsafe { self.push(send) };
+            unsafe { self.push(&send) };
         }
         self.submit_all(Some(failed));
     }
