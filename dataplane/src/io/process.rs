@@ -115,3 +115,80 @@ fn draw<const N: usize>(random: &SystemRandom) -> io::Result<[u8; N]> {
         .map_err(|_| io::Error::other("the operating system gives no randomness"))?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `io_uring_setup` on every architecture that came after it.
+    const IO_URING_SETUP: u32 = 425;
+
+    /// Runs `body` in a thread of its own that may not use io_uring, as in a container.
+    fn without_io_uring<T: Send + 'static>(errno: i32, body: fn() -> T) -> T {
+        let forbidden = move || {
+            let statement = |code: u32, k: u32| libc::sock_filter {
+                code: code as u16,
+                jt: 0,
+                jf: 0,
+                k,
+            };
+            let mut filter = [
+                // The number of the system call is the first field of seccomp_data.
+                statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+                libc::sock_filter {
+                    code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+                    jt: 0,
+                    jf: 1,
+                    k: IO_URING_SETUP,
+                },
+                statement(
+                    libc::BPF_RET | libc::BPF_K,
+                    libc::SECCOMP_RET_ERRNO | errno as u32,
+                ),
+                statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+            ];
+            let program = libc::sock_fprog {
+                len: filter.len() as u16,
+                filter: filter.as_mut_ptr(),
+            };
+            // SAFETY: takes no pointers.
+            let status = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+            assert_eq!(status, 0);
+            // SAFETY: a live program of the length it says, copied before the call returns. It binds this
+            // thread alone.
+            let status = unsafe {
+                libc::prctl(
+                    libc::PR_SET_SECCOMP,
+                    libc::SECCOMP_MODE_FILTER,
+                    &raw const program,
+                )
+            };
+            assert_eq!(status, 0, "{}", io::Error::last_os_error());
+            body()
+        };
+        std::thread::spawn(forbidden).join().expect("no panic")
+    }
+
+    #[test]
+    fn without_io_uring_auto_goes_on_and_force_says_what_is_missing() {
+        for (errno, words) in [
+            (libc::EPERM, "kernel.io_uring_disabled"),
+            (libc::ENOSYS, "not in this kernel"),
+            (libc::EINVAL, "Linux 6.1"),
+        ] {
+            let auto = without_io_uring(errno, || choose_io(IoChoice::Auto).map_err(|e| e.to_string()));
+            assert_eq!(auto, Ok(IoKind::Syscall));
+            let forced = without_io_uring(errno, || choose_io(IoChoice::IoUring).map_err(|e| e.to_string()));
+            let message = forced.expect_err("refused");
+            assert!(message.contains(words), "{message}");
+            assert_eq!(message.lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn the_choice_is_kept_where_io_uring_works() {
+        assert_eq!(choose_io(IoChoice::Syscall).ok(), Some(IoKind::Syscall));
+        assert_eq!(choose_io(IoChoice::IoUring).ok(), Some(IoKind::IoUring));
+        assert_eq!(choose_io(IoChoice::Auto).ok(), Some(IoKind::IoUring));
+    }
+}

@@ -1,18 +1,19 @@
 //! The control thread: carries frames between connections, router and cores until the process is to end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
-use kall_shared::frame::{self, FrameError};
-use kall_shared::link::{Event, Refusal, RefusalCode, Response, ToControl};
+use kall_shared::frame;
+use kall_shared::link::{Event, ToControl};
 use tracing::{info, warn};
 
+use super::answer::encode_answer;
 use super::connection::{Connection, Inbound};
 use super::router::{ConnectionId, Output, Router};
+use super::socket::peer_allowed;
 use crate::io::driver::Command;
 use crate::io::limits::{HELLO_TIMEOUT, INBOUND_QUEUE, STOP_TIMEOUT, UNGREETED_MAX};
 use crate::io::outbox::CoreMessage;
@@ -338,14 +339,17 @@ impl Link {
             self.carry_out();
         }
         self.carry_out();
-        let mut open = self.connections.len();
+        // By id: the end of a connection that was cut before is still on its way.
+        let mut open: HashSet<ConnectionId> = self.connections.keys().copied().collect();
         for (_, connection) in self.connections.drain() {
             connection.close();
         }
         // Every connection's reader ends when its writer has written what was queued.
-        while open > 0 {
+        while !open.is_empty() {
             match self.inbound.recv_deadline(deadline) {
-                Ok(Inbound::Closed(..)) => open -= 1,
+                Ok(Inbound::Closed(connection, _)) => {
+                    open.remove(&connection);
+                }
                 Ok(_) => {}
                 Err(_) => break,
             }
@@ -370,29 +374,6 @@ fn accept(listener: &UnixListener, accepted: &Sender<Inbound>) {
     }
 }
 
-/// The socket's mode already keeps others out; this holds if somebody changed it.
-fn peer_allowed(stream: &UnixStream) -> bool {
-    let mut credentials = libc::ucred {
-        pid: 0,
-        uid: u32::MAX,
-        gid: u32::MAX,
-    };
-    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes into a live ucred and updates the live length.
-    let status = unsafe {
-        libc::getsockopt(
-            stream.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut credentials).cast(),
-            &raw mut len,
-        )
-    };
-    // SAFETY: takes no arguments and can't fail.
-    let own = unsafe { libc::geteuid() };
-    status == 0 && (credentials.uid == own || credentials.uid == 0)
-}
-
 fn send_event(connection: &Connection, event: Event) -> bool {
     let mut bytes = Vec::new();
     if let Err(error) = frame::encode(&ToControl::Event(event), &mut bytes) {
@@ -414,75 +395,4 @@ fn send_overflow(connection: &mut Connection) -> bool {
         connection.lost = 0;
     }
     told
-}
-
-/// An answer as a frame. A page of a snapshot that is too long is cut: the rest comes with the next page.
-fn encode_answer(mut message: ToControl) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        match frame::encode(&message, &mut bytes) {
-            Ok(()) => return bytes,
-            Err(error) => {
-                let ToControl::Answer { id, result } = &mut message else {
-                    return bytes;
-                };
-                match result {
-                    Ok(Response::Snapshot { sessions, more })
-                        if matches!(error, FrameError::TooLong(_)) && sessions.len() > 1 =>
-                    {
-                        sessions.truncate(sessions.len() / 2);
-                        *more = true;
-                    }
-                    _ => {
-                        warn!(%error, id, "an answer can't be encoded");
-                        *result = Err(Refusal::new(
-                            RefusalCode::Exhausted,
-                            "the answer does not fit a frame",
-                        ));
-                    }
-                }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::router_tests::session;
-    use super::*;
-    use kall_shared::id::SessionId;
-
-    #[test]
-    fn a_page_that_does_not_fit_a_frame_is_cut_and_says_so() {
-        let sessions: Vec<_> = (0..64)
-            .map(|slot| {
-                let mut session = session(SessionId::pack(0, slot, 0));
-                // Bytes over 127 take two each in MessagePack.
-                session.label = vec![0xff; kall_shared::link::LABEL_MAX_LEN * 2];
-                session
-            })
-            .collect();
-        let bytes = encode_answer(ToControl::Answer {
-            id: 5,
-            result: Ok(Response::Snapshot {
-                sessions,
-                more: false,
-            }),
-        });
-        let (message, _) = frame::decode::<ToControl>(&bytes).expect("valid").expect("whole");
-        let ToControl::Answer {
-            id: 5,
-            result: Ok(Response::Snapshot { sessions, more: true }),
-        } = message
-        else {
-            panic!("{message:?}");
-        };
-        assert_eq!(sessions.len(), 16);
-    }
-
-    #[test]
-    fn the_own_user_is_allowed() {
-        let (ours, _theirs) = UnixStream::pair().expect("a pair");
-        assert!(peer_allowed(&ours));
-    }
 }

@@ -3,6 +3,7 @@
 //! Blocking threads and bounded channels, no runtime: what comes over the link is rare. A control plane
 //! that is slow, dead or hostile costs itself events or its connection, never a core its time.
 
+mod answer;
 mod connection;
 pub mod link;
 pub mod router;

@@ -2,7 +2,7 @@
 
 use std::fs::{File, Permissions, TryLockError};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -107,6 +107,29 @@ fn taken(path: &Path) -> io::Error {
     )
 }
 
+/// The socket's mode already keeps others out; this holds if somebody changed it.
+pub(super) fn peer_allowed(stream: &UnixStream) -> bool {
+    let mut credentials = libc::ucred {
+        pid: 0,
+        uid: u32::MAX,
+        gid: u32::MAX,
+    };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes into a live ucred and updates the live length.
+    let status = unsafe {
+        libc::getsockopt(
+            stream.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut len,
+        )
+    };
+    // SAFETY: takes no arguments and can't fail.
+    let own = unsafe { libc::geteuid() };
+    status == 0 && (credentials.uid == own || credentials.uid == 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,5 +180,11 @@ mod tests {
         let error = Claim::new(&file).expect_err("no socket");
         assert!(error.to_string().contains("no socket"), "{error}");
         assert_eq!(std::fs::read_to_string(&file).expect("still there"), "precious");
+    }
+
+    #[test]
+    fn the_own_user_is_allowed() {
+        let (ours, _theirs) = UnixStream::pair().expect("a pair");
+        assert!(peer_allowed(&ours));
     }
 }
