@@ -171,12 +171,6 @@ impl Inbound {
     pub fn streams(&self) -> usize {
         self.rtp.ssrcs.len()
     }
-
-    /// The longest overhead this session's packets carry, for length checks in advance.
-    #[must_use]
-    pub const fn rtp_overhead(&self) -> usize {
-        self.cipher.rtp_overhead()
-    }
 }
 
 /// Windows by SSRC. The SSRCs lie together, so that finding one among a few is a scan of a cache
