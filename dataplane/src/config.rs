@@ -110,13 +110,14 @@ fn list_items(text: &str) -> impl Iterator<Item = &str> {
         .filter(|item| !item.is_empty())
 }
 
-/// The command line.
+/// The command line. Of an option given twice the later one counts, so that a wrapper can be overruled.
 #[derive(Debug, Parser)]
 #[command(
     name = "kall-dataplane",
     version,
     about = "kall's media plane",
-    max_term_width = 110
+    max_term_width = 110,
+    args_override_self = true
 )]
 struct Args {
     /// Unix socket for the control plane, mode 0600
@@ -358,6 +359,10 @@ mod tests {
     #[test]
     fn cores_are_auto_a_number_or_a_list() {
         assert_eq!(parse(&["--cores", "2"]).expect("valid").cpus, [2, 3]);
+        assert_eq!(
+            parse(&["--cores", "1", "--cores", "3"]).expect("valid").cpus,
+            [1, 2, 3]
+        );
         assert_eq!(parse(&["--cores", "4,2"]).expect("valid").cpus, [4, 2]);
         assert_eq!(parse(&["--cores", "[2, 3]"]).expect("valid").cpus, [2, 3]);
         assert_eq!(choose_cpus(&CoreChoice::Auto, &[5]).expect("valid"), [5]);

@@ -1,0 +1,193 @@
+//! The real binary's cores, seen over the control link: idle, flooded, and holding sessions.
+
+use std::net::UdpSocket;
+
+use kall_shared::id::{RoomId, SessionId};
+use kall_shared::link::{CloseReason, CoreStats, Event, Request, Response, SNAPSHOT_PAGE_MAX, ToControl};
+use kall_shared::media::{Fingerprint, RemoteTransport, SessionParams};
+
+use crate::link::{Client, DataPlane};
+
+const DRIVERS: [&str; 2] = ["syscall", "io_uring"];
+
+fn stats(client: &mut Client) -> Vec<CoreStats> {
+    match client.ask(900, Request::Stats) {
+        Ok(Response::Stats(stats)) => stats.cores,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn counter(core: &CoreStats, name: &str) -> u64 {
+    core.counters.get(name).copied().unwrap_or_default()
+}
+
+fn create(client: &mut Client, room: &str, label: &[u8]) -> (SessionId, u16) {
+    let request = Request::CreateSession {
+        room: RoomId::new(room).expect("valid"),
+        label: label.to_vec(),
+        params: SessionParams {
+            transport: RemoteTransport {
+                ufrag: "abcd".to_owned(),
+                pwd: "p".repeat(22),
+                fingerprints: vec![Fingerprint { sha256: [7; 32] }],
+            },
+            lines: Vec::new(),
+        },
+    };
+    match client.ask(901, request) {
+        Ok(Response::Session { session, description }) => (session, description.udp_port),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn snapshot(client: &mut Client) -> Vec<(SessionId, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let Ok(Response::Snapshot { sessions, more }) = client.ask(902, Request::Snapshot { after }) else {
+            panic!("no snapshot");
+        };
+        assert!(sessions.len() <= SNAPSHOT_PAGE_MAX as usize);
+        assert!(!more || !sessions.is_empty());
+        after = sessions.last().map(|session| session.session);
+        found.extend(
+            sessions
+                .into_iter()
+                .map(|session| (session.session, session.label)),
+        );
+        if !more {
+            return found;
+        }
+    }
+}
+
+/// A core that has nothing to do does nothing: no turn but the ones that the two questions cause, though the
+/// control thread is busy all the while. A loop that spins makes thousands.
+#[test]
+fn an_idle_core_does_not_turn() {
+    for io in DRIVERS {
+        let data_plane = DataPlane::start(&["--io", io]);
+        let (mut client, _) = data_plane.greet();
+        let before = counter(&stats(&mut client)[0], "loop_turns");
+        for id in 0..500 {
+            assert_eq!(client.ask(id, Request::Ping), Ok(Response::Done));
+        }
+        let after = counter(&stats(&mut client)[0], "loop_turns");
+        assert!(after > before, "{io}");
+        assert!(after - before <= 4, "{io}: {} turns", after - before);
+    }
+}
+
+#[test]
+fn garbage_is_counted_drop_by_drop_and_makes_no_session() {
+    for io in DRIVERS {
+        let data_plane = DataPlane::start(&["--io", io]);
+        let (mut client, hello) = data_plane.greet();
+        assert_eq!(hello.io, io);
+        let sender = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let to = (hello.bind, hello.udp_ports[0]);
+        let mut sent = 0;
+        for round in 0..10_u8 {
+            for index in 0..100_u8 {
+                let len = 1 + usize::from(index) * 12;
+                let datagram: Vec<u8> = (0..len).map(|at| at as u8 ^ round.wrapping_mul(index)).collect();
+                sender.send_to(&datagram, to).expect("leaves");
+                sent += 1;
+            }
+            // Longer than anything is allowed to be.
+            sender.send_to(&[0x80; 4000], to).expect("leaves");
+            // What was sent is in the socket before the question is asked, so this only waits for the core.
+            let end = std::time::Instant::now() + crate::link::DEADLINE;
+            while counter(&stats(&mut client)[0], "rx_packets") < sent {
+                assert!(std::time::Instant::now() < end, "{io}: {:?}", stats(&mut client));
+            }
+        }
+        let core = &stats(&mut client)[0];
+        assert_eq!(counter(core, "rx_packets"), sent);
+        assert_eq!(counter(core, "drop_truncated"), 10);
+        assert_eq!(core.sessions, 0);
+        let dropped: u64 = core
+            .counters
+            .iter()
+            .filter(|(name, _)| name.starts_with("drop_") && *name != "drop_truncated")
+            .map(|(_, count)| count)
+            .sum();
+        assert_eq!(dropped, sent, "{io}: {:?}", core.counters);
+    }
+}
+
+#[test]
+fn sessions_outlive_their_control_plane_room_by_room_on_their_cores() {
+    // A CPU that is not there costs a warning; two cores there are.
+    let data_plane = DataPlane::start(&["--cores", "0,1", "--orphan-timeout", "1"]);
+    let (mut client, hello) = data_plane.greet();
+    assert_eq!(hello.udp_ports.len(), 2);
+    let mut expected = Vec::new();
+    for index in 0..70_u8 {
+        let (session, port) = create(
+            &mut client,
+            ["rm_one", "rm_two"][usize::from(index % 2)],
+            &[index],
+        );
+        assert_eq!(port, hello.udp_ports[usize::from(session.core())]);
+        assert_eq!(
+            session.core(),
+            index % 2,
+            "the less loaded core, then the room's own"
+        );
+        expected.push((session, vec![index]));
+    }
+    expected.sort();
+    assert_eq!(
+        stats(&mut client)
+            .iter()
+            .map(|core| core.sessions)
+            .collect::<Vec<_>>(),
+        [35, 35]
+    );
+    assert_eq!(snapshot(&mut client), expected);
+    drop(client);
+
+    let (mut successor, again) = data_plane.greet();
+    assert_eq!(again.instance, hello.instance);
+    assert_eq!(snapshot(&mut successor), expected);
+    let (gone, _) = expected.remove(3);
+    successor.send(5, Request::CloseSession { session: gone });
+    // The answer first, then what it caused.
+    assert_eq!(
+        successor.next(),
+        Some(ToControl::Answer {
+            id: 5,
+            result: Ok(Response::Done),
+        })
+    );
+    assert_eq!(
+        successor.next(),
+        Some(ToControl::Event(Event::SessionClosed {
+            session: gone,
+            reason: CloseReason::Requested,
+        }))
+    );
+    assert_eq!(snapshot(&mut successor), expected);
+}
+
+#[test]
+fn an_orderly_end_closes_every_session_and_says_so() {
+    for io in DRIVERS {
+        let mut data_plane = DataPlane::start(&["--cores", "0,1", "--io", io]);
+        let (mut client, _) = data_plane.greet();
+        let mut open: Vec<SessionId> = (0..10)
+            .map(|index| create(&mut client, &format!("rm_{index}"), b"").0)
+            .collect();
+        assert_eq!(client.ask(2, Request::Shutdown), Ok(Response::Done));
+        while let Some(message) = client.next() {
+            let ToControl::Event(Event::SessionClosed { session, reason }) = message else {
+                panic!("{message:?}");
+            };
+            assert_eq!(reason, CloseReason::Requested);
+            open.retain(|id| *id != session);
+        }
+        assert_eq!(open, [], "{io}");
+        assert_eq!(data_plane.wait().code(), Some(0));
+    }
+}
