@@ -22,6 +22,9 @@ pub const TRIES_MAX: u8 = 6;
 /// Numbers that may be missing at once. Beyond it a key frame is cheaper than the repair.
 pub const WINDOW: usize = 512;
 
+/// How far a packet may precede the one that came first and still be taken for the stream's start.
+const START_MAX: usize = 64;
+
 /// Age at which a lost video packet is given up: a decoder has asked for a key frame by then.
 pub const VIDEO_AGE_MAX: Duration = Duration::from_secs(2);
 
@@ -51,6 +54,7 @@ pub enum Noted {
 #[derive(Debug)]
 pub struct NackGenerator {
     age_max: Duration,
+    lowest: u64,
     highest: Option<u64>,
     /// In rising order of `seq`; never longer than [`WINDOW`].
     missing: Vec<Missing>,
@@ -67,6 +71,7 @@ impl NackGenerator {
                 Kind::Audio => AUDIO_AGE_MAX,
                 Kind::Video => VIDEO_AGE_MAX,
             },
+            lowest: 0,
             highest: None,
             missing: Vec::with_capacity(WINDOW),
             next: Time::FAR_FUTURE,
@@ -78,10 +83,15 @@ impl NackGenerator {
     pub fn on_packet(&mut self, now: Time, seq: u64, recovered: bool) -> Noted {
         let Some(highest) = self.highest else {
             if !recovered {
+                self.lowest = seq;
                 self.highest = Some(seq);
             }
             return Noted::Ok;
         };
+        if seq < self.lowest {
+            self.begin_earlier(now, seq);
+            return Noted::Ok;
+        }
         if seq <= highest {
             return match self.missing.binary_search_by_key(&seq, |missing| missing.seq) {
                 Ok(index) => {
@@ -112,6 +122,29 @@ impl NackGenerator {
             self.next = self.next.min(due);
         }
         Noted::Ok
+    }
+
+    /// The stream began before what came first: reordering at its start, where a loss would leave the
+    /// first key frame incomplete.
+    fn begin_earlier(&mut self, now: Time, seq: u64) {
+        let gap = self.lowest - seq - 1;
+        if gap > (WINDOW - self.missing.len()).min(START_MAX) as u64 {
+            return;
+        }
+        let due = now + FIRST_DELAY;
+        for missing in (seq + 1..self.lowest).rev() {
+            self.missing.insert(
+                0,
+                Missing {
+                    seq: missing,
+                    since: now,
+                    due,
+                    tries: 0,
+                },
+            );
+            self.next = self.next.min(due);
+        }
+        self.lowest = seq;
     }
 
     /// A key frame begins at `seq`: nothing before it is needed any more.
@@ -227,6 +260,22 @@ mod tests {
     }
 
     #[test]
+    fn a_start_in_disorder_is_still_a_start() {
+        let mut generator = NackGenerator::new(Kind::Video);
+        generator.on_packet(Time::ZERO, 13, false);
+        generator.on_packet(Time::ZERO, 15, false);
+        generator.on_packet(Time::from_millis(1), 10, false);
+        assert_eq!(generator.poll_deadline(), Time::from_millis(5));
+        assert_eq!(due(&mut generator, 6), [11, 12, 14]);
+        assert_eq!(generator.on_packet(Time::from_millis(7), 12, true), Noted::Filled);
+        // Far before it is another life of the stream.
+        let mut generator = NackGenerator::new(Kind::Video);
+        generator.on_packet(Time::ZERO, 1000, false);
+        generator.on_packet(Time::ZERO, 900, false);
+        assert_eq!(generator.missing(), 0);
+    }
+
+    #[test]
     fn too_much_loss_wants_a_key_frame() {
         let mut generator = NackGenerator::new(Kind::Video);
         generator.on_packet(Time::ZERO, 1000, false);
@@ -268,7 +317,6 @@ mod tests {
                 .collect();
             arrivals.sort_unstable();
             let mut generator = NackGenerator::new(Kind::Video);
-            let first = arrivals.first().map(|(_, seq)| *seq);
             let mut have = BTreeSet::new();
             let mut asked: BTreeMap<u16, Vec<u64>> = BTreeMap::new();
             let mut arrivals = arrivals.into_iter().peekable();
@@ -289,8 +337,8 @@ mod tests {
                 prop_assert!(times.len() <= usize::from(TRIES_MAX));
                 prop_assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 40));
             }
-            // Everything lost between the first packet that came and the highest was asked for.
-            if let (Some(first), Some(&last)) = (first, have.last()) {
+            // Everything lost between two packets that came was asked for.
+            if let (Some(&first), Some(&last)) = (have.first(), have.last()) {
                 for seq in first..last {
                     if !have.contains(&seq) {
                         let tries = asked.get(&(seq as u16)).map_or(0, Vec::len);
