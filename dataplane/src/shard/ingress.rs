@@ -76,10 +76,11 @@ impl Shard {
             } += 1;
         }
         if let Some(evicted) = outcome.evicted {
-            self.flows.remove(&evicted);
+            self.flows.release(&evicted, key);
         }
-        if outcome.newly_validated {
-            self.flows.insert(datagram.from, key);
+        // Only a message that knows the password is answered, and a refusal validates nothing.
+        if outcome.reply_len > 0 && session.transport.ice.is_validated(&datagram.from) {
+            self.flows.claim(datagram.from, key);
         }
         if outcome.reply_len > 0 {
             self.counters.stun_answered += 1;
@@ -99,7 +100,7 @@ impl Shard {
     }
 
     fn flow(&mut self, from: &SocketAddr) -> Option<Key> {
-        let key = self.flows.get(from).copied();
+        let key = self.flows.owner(from);
         if key.is_none() {
             self.counters.drop_unknown_tuple += 1;
         }

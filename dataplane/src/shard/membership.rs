@@ -46,7 +46,7 @@ impl Shard {
             return;
         };
         for address in session.transport.ice.validated() {
-            self.flows.remove(&address);
+            self.flows.release(&address, key);
         }
         self.counters.sessions_closed += 1;
         self.outgoing.event(Event::SessionClosed {

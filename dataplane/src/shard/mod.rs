@@ -13,6 +13,7 @@ pub mod counters;
 mod egress;
 mod entropy;
 mod event;
+mod flows;
 mod ingress;
 mod membership;
 mod periodic;
@@ -40,6 +41,7 @@ use control_queue::ControlQueue;
 use counters::Counters;
 use entropy::Entropy;
 use event::Outgoing;
+use flows::Flows;
 use room::Room;
 use slab::{Key, Slab};
 use timers::Timers;
@@ -84,7 +86,7 @@ pub struct Shard {
     rooms: Slab<Room>,
     rooms_by_id: HashMap<RoomId, Key>,
     /// Validated address of a peer, and whose it is.
-    flows: HashMap<SocketAddr, Key>,
+    flows: Flows,
     timers: Timers,
     control: ControlQueue,
     /// Sessions whose outbox is not empty, each once.
@@ -114,7 +116,7 @@ impl Shard {
             publications: Slab::new(PUBLICATIONS_PER_CORE),
             rooms: Slab::new(limits::SESSIONS_PER_CORE),
             rooms_by_id: HashMap::new(),
-            flows: HashMap::new(),
+            flows: Flows::default(),
             timers: Timers::with_capacity(limits::SESSIONS_PER_CORE),
             control: ControlQueue::default(),
             ready: Vec::with_capacity(limits::SESSIONS_PER_CORE),
