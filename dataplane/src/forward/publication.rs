@@ -287,5 +287,10 @@ impl Publication {
     pub fn unsubscribe(&mut self, session: Key, slot: u8) {
         self.subscribers
             .retain(|subscriber| !(subscriber.session == session && subscriber.slot == slot));
+        if self.subscribers.is_empty() {
+            for layer in &mut self.layers {
+                layer.keyframes.cancel();
+            }
+        }
     }
 }

@@ -111,8 +111,10 @@ fn drain(
                 if slot.occupant() != Some(publication) {
                     continue;
                 }
+                // Muting counts from its answer on, also for what was queued before it.
                 let Some(stream) = publications
                     .get(publication)
+                    .filter(|found| !found.muted)
                     .and_then(|found| found.stream(layer))
                 else {
                     continue;

@@ -275,6 +275,11 @@ impl Shard {
             return;
         }
         publication.muted = muted;
+        if muted {
+            for layer in &mut publication.layers {
+                layer.keyframes.cancel();
+            }
+        }
         let subscribers = publication.subscribers.clone();
         let (owner, kind) = (publication.owner, publication.kind);
         for subscriber in subscribers {
@@ -308,6 +313,12 @@ impl Shard {
         let Publication {
             subscribers, layers, ..
         } = publication;
+        // Slots take their next key frame from the best layer; nobody waits for another's any more.
+        for (index, layer) in layers.iter_mut().enumerate() {
+            if index != usize::from(best) {
+                layer.keyframes.cancel();
+            }
+        }
         let mut aimed = Vec::new();
         for subscriber in subscribers.iter_mut() {
             let Some(session) = self.sessions.get_mut(subscriber.session) else {
