@@ -79,10 +79,20 @@ impl Transport {
         self.keyed.is_none() && now >= self.created + limits::CONNECT_TIMEOUT
     }
 
+    /// Whether the peer stopped checking. One that never came has given no consent that could
+    /// expire; [`Self::connect_expired`] is about it.
+    #[must_use]
+    pub fn consent_expired(&self, now: Time) -> bool {
+        self.path().is_some() && self.ice.consent_expired(now)
+    }
+
     /// When something is due.
     #[must_use]
     pub fn poll_deadline(&self) -> Time {
-        let mut deadline = self.ice.poll_deadline();
+        let mut deadline = match self.path() {
+            Some(_) => self.ice.poll_deadline(),
+            None => Time::FAR_FUTURE,
+        };
         if let Some(dtls) = &self.dtls {
             deadline = deadline.min(dtls.poll_deadline());
         }

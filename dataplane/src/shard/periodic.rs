@@ -81,7 +81,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        if session.transport.ice.consent_expired(now) {
+        if session.transport.consent_expired(now) {
             return self.close_session(now, key, CloseReason::ConsentExpired);
         }
         if session.transport.connect_expired(now) {
