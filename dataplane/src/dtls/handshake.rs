@@ -203,7 +203,11 @@ impl Dtls {
                     self.events.push_back(DtlsEvent::PeerClosed);
                     self.end();
                 }
-                State::Connected | State::Over => self.library = None,
+                State::Connected | State::Over => {
+                    self.library = None;
+                    // Nobody is left to be called: a deadline in the past would be due for ever.
+                    self.timer = Time::FAR_FUTURE;
+                }
             }
         }
     }
