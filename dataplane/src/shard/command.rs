@@ -156,7 +156,7 @@ impl Shard {
         };
         let random = self.entropy.ice_text(UFRAG_RANDOM);
         let pwd = self.entropy.ice_text(PWD_LETTERS);
-        let feedback_ssrc = self.entropy.ssrc();
+        let feedback_ssrc = self.entropy.ssrc(|ssrc| declares(&params, ssrc));
         let cname = self.entropy.ice_text(16);
         let extensions = ExtensionIds::of_lines(&params.lines);
         let (core, udp_port) = (self.config.core, self.config.udp_port);
@@ -214,7 +214,11 @@ impl Shard {
             room.sessions.push(key);
         }
         self.counters.sessions_opened += 1;
-        self.sync_lines(key)?;
+        if let Err(refusal) = self.sync_lines(key) {
+            // Nobody would know its id.
+            self.close_session(now, key, CloseReason::Requested);
+            return Err(refusal);
+        }
         self.refill_audio(now, room_key);
         self.reschedule(key);
         self.describe(key)
@@ -332,9 +336,15 @@ impl Shard {
             }
             if line.slot && !session.slots.iter().any(|slot| slot.mid() == &line.mid) {
                 let rtx = line.codecs.iter().any(|codec| codec.rtx_pt.is_some());
+                let taken = |ssrc| {
+                    ssrc == session.feedback_ssrc
+                        || session.slots.iter().any(|slot| slot.sends(ssrc))
+                        || declares(&session.params, ssrc)
+                };
+                let ssrc = self.entropy.ssrc(taken);
                 let seed = SlotSeed {
-                    ssrc: self.entropy.ssrc(),
-                    rtx_ssrc: rtx.then(|| self.entropy.ssrc()),
+                    ssrc,
+                    rtx_ssrc: rtx.then(|| self.entropy.ssrc(|other| other == ssrc || taken(other))),
                     first_seq: self.entropy.next_u32() as u16,
                     first_rtx_seq: self.entropy.next_u32() as u16,
                     first_ts: self.entropy.next_u32(),
@@ -407,6 +417,14 @@ impl Shard {
             slots,
         })
     }
+}
+
+/// Whether the peer says that it sends with this SSRC itself.
+fn declares(params: &SessionParams, ssrc: u32) -> bool {
+    let published = params.lines.iter().filter_map(|line| line.publish.as_ref());
+    published
+        .flat_map(|publish| &publish.ssrcs)
+        .any(|declared| declared.ssrc == ssrc || declared.rtx == Some(ssrc))
 }
 
 fn new_slot(line: &MediaLine, index: u8, seed: SlotSeed) -> Slot {

@@ -40,11 +40,12 @@ impl Entropy {
         u32::from_le_bytes(bytes)
     }
 
-    /// An SSRC: anything but zero, which some peers take for "none".
-    pub(super) fn ssrc(&mut self) -> u32 {
+    /// An SSRC: anything but zero, which some peers take for "none", and none that is `taken`. Two
+    /// streams of one session under one SSRC would share their SRTP indices (RFC 3711 section 9.1).
+    pub(super) fn ssrc(&mut self, taken: impl Fn(u32) -> bool) -> u32 {
         loop {
             let ssrc = self.next_u32();
-            if ssrc != 0 {
+            if ssrc != 0 && !taken(ssrc) {
                 return ssrc;
             }
         }
@@ -69,9 +70,18 @@ mod tests {
     fn the_same_seed_gives_the_same_values_and_another_does_not() {
         let draw = |seed| {
             let mut entropy = Entropy::new([seed; 32]);
-            (entropy.ssrc(), entropy.ice_text(24))
+            (entropy.ssrc(|_| false), entropy.ice_text(24))
         };
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
+    }
+
+    #[test]
+    fn an_ssrc_that_is_taken_is_not_given_again() {
+        let draw = |taken: &[u32]| Entropy::new([1; 32]).ssrc(|ssrc| taken.contains(&ssrc));
+        let first = draw(&[]);
+        let second = draw(&[first]);
+        assert_ne!(first, second);
+        assert!(![first, second].contains(&draw(&[first, second])));
     }
 }
