@@ -100,6 +100,16 @@ impl Session {
         self.slots.iter().position(|slot| slot.sends(ssrc))
     }
 
+    /// Whether the line of a slot still receives. A slot outlives that: its SSRC and its counters
+    /// belong to the line for as long as the keys live.
+    #[must_use]
+    pub fn receives(&self, slot: usize) -> bool {
+        self.slots
+            .get(slot)
+            .and_then(|slot| self.params.lines.get(usize::from(slot.line)))
+            .is_some_and(|line| line.slot)
+    }
+
     /// The publication of a line.
     #[must_use]
     pub fn publication_on(&self, line: u8) -> Option<Key> {

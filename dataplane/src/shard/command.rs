@@ -5,7 +5,7 @@ use kall_shared::link::{
     CloseReason, LABEL_MAX_LEN, Refusal, RefusalCode, Request, Response, SNAPSHOT_PAGE_MAX, SessionSnapshot,
     ToData, TrackSnapshot,
 };
-use kall_shared::media::{MediaLine, SessionDescription, SessionParams, SlotDescription};
+use kall_shared::media::{Kind, MediaLine, SessionDescription, SessionParams, SlotDescription};
 
 use super::ingress::UFRAG_ID_LEN;
 use super::room::Room;
@@ -67,6 +67,7 @@ impl Shard {
                     None => None,
                     Some(track) => Some(self.track_in_room_of(key, &track)?),
                 };
+                self.check_slot(key, slot, publication)?;
                 self.set_occupant(now, key, slot as u8, publication);
                 Ok(Response::Done)
             }
@@ -94,6 +95,30 @@ impl Shard {
             None
         };
         found.ok_or_else(|| not_found(format!("session {session}")))
+    }
+
+    /// Video slots alone are filled from outside, with video alone, while their line receives.
+    fn check_slot(&self, key: Key, slot: usize, publication: Option<Key>) -> Result<(), Refusal> {
+        let session = self.sessions.get(key).ok_or_else(|| not_found("session"))?;
+        let publication = publication.and_then(|key| self.publications.get(key));
+        let video = session
+            .slots
+            .get(slot)
+            .is_some_and(|slot| slot.kind() == Kind::Video)
+            && publication.is_none_or(|publication| publication.kind == Kind::Video);
+        if !video {
+            return Err(Refusal::new(
+                RefusalCode::Invalid,
+                "mid: only video is put into video slots",
+            ));
+        }
+        if publication.is_some() && !session.receives(slot) {
+            return Err(Refusal::new(
+                RefusalCode::Invalid,
+                "mid: the line does not receive any more",
+            ));
+        }
+        Ok(())
     }
 
     fn own_track(&mut self, session: SessionId, track: &TrackId) -> Result<Key, Refusal> {
@@ -274,6 +299,7 @@ impl Shard {
             present.label = label;
         }
         self.retire_lines(now, key);
+        self.empty_retired_slots(now, key);
         self.sync_lines(key)?;
         self.refill_audio(now, room);
         self.reschedule(key);
@@ -305,6 +331,19 @@ impl Shard {
         }
         for published in gone {
             self.remove_publication(now, published.publication);
+        }
+    }
+
+    /// Frees the slots of lines that stopped receiving.
+    fn empty_retired_slots(&mut self, now: Time, key: Key) {
+        let mut slot = 0;
+        while let Some(session) = self.sessions.get(key)
+            && slot < session.slots.len()
+        {
+            if !session.receives(slot) {
+                self.set_occupant(now, key, slot as u8, None);
+            }
+            slot += 1;
         }
     }
 

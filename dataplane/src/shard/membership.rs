@@ -255,7 +255,7 @@ impl Shard {
             .slots
             .iter()
             .enumerate()
-            .filter(|(_, slot)| slot.kind() == Kind::Audio)
+            .filter(|(index, slot)| slot.kind() == Kind::Audio && session.receives(*index))
             .map(|(index, slot)| (index as u8, slot.occupant()))
             .unzip();
         if !fill_audio(listener, &mut occupants, candidates) {
