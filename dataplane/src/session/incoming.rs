@@ -67,12 +67,29 @@ impl IncomingStreams {
                 stream
             }
         };
+        if !self.is_newest(stream) {
+            return Err(Unmapped::Unknown);
+        }
         let line = lines.get(usize::from(stream.line)).ok_or(Unmapped::Unknown)?;
         let format = format_of(line, packet.payload_type()).ok_or(Unmapped::Unknown)?;
         if matches!(format, Format::Rtx(_)) != stream.rtx {
             return Err(Unmapped::Unknown);
         }
         Ok((stream, format))
+    }
+
+    /// Whether no later SSRC took the stream's place. A replaced one never comes back: everything
+    /// known of a layer goes with its SSRC, and two that took turns would make each packet a new
+    /// beginning.
+    fn is_newest(&self, stream: Stream) -> bool {
+        let same =
+            |other: &Stream| (other.line, other.layer, other.rtx) == (stream.line, stream.layer, false);
+        stream.rtx
+            || self
+                .streams
+                .iter()
+                .rfind(|other| same(other))
+                .is_none_or(|newest| newest.ssrc == stream.ssrc)
     }
 
     /// Forgets the streams of a line, when it stops publishing or changes its layers.
