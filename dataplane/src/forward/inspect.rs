@@ -72,7 +72,15 @@ fn read_payload(codec: Codec, payload: &[u8], facts: &mut PayloadFacts) {
             meta.start_of_frame = descriptor.is_picture_start();
             meta.keyframe_start = descriptor.is_keyframe();
         }
-        Codec::H264 => meta.keyframe_start = h264::is_keyframe_start(payload),
+        Codec::H264 => {
+            let Ok(found) = h264::inspect(payload) else {
+                return;
+            };
+            // An IDR slice may follow parameter sets in a packet of its own; whether it begins the
+            // picture is known only beside the packet before it.
+            meta.keyframe_start = found.is_keyframe_start();
+            meta.start_of_frame = found.sps;
+        }
     }
 }
 

@@ -223,6 +223,13 @@ impl Publication {
                 .recv
                 .on_packet(received, packet.sequence, packet.timestamp, len)
         };
+        let mut keyframe_start = packet.facts.meta.keyframe_start;
+        if keyframe_start && !packet.facts.meta.start_of_frame {
+            // Of H.264's slices only one that is known to begin its picture is an entry point, or
+            // the parameter sets in front of it would neither be repaired nor forwarded.
+            let before = stream.ring.get(seq.saturating_sub(1));
+            keyframe_start = before.is_some_and(|(before, _)| before.ts != ts);
+        }
         let late = stream.ring.highest().is_some_and(|highest| seq < highest);
         let meta = PacketMeta {
             seq,
@@ -230,6 +237,7 @@ impl Publication {
             arrival: received,
             recovered,
             pt: packet.codec.pt,
+            keyframe_start,
             picture_id: packet
                 .facts
                 .picture_id
