@@ -342,21 +342,27 @@ impl Shard {
                     layer,
                     seq,
                 };
-                if !session.outbox.push(item) {
+                let pushed = session.outbox.push(item);
+                if !pushed {
                     self.counters.drop_outbox_full += 1;
                 }
+                pushed
             };
-            push(seq);
+            let pushed = push(seq);
             let waits = session
                 .slots
                 .get(usize::from(slot))
                 .is_some_and(Slot::waits_for_keyframe);
             if replay
                 && waits
+                && pushed
                 && let Some(stream) = publication.stream(layer)
             {
+                // A full queue ends it, or a publisher could make work of it that no bound knows.
                 for (meta, _) in stream.ring.from(seq + 1) {
-                    push(meta.seq);
+                    if !push(meta.seq) {
+                        break;
+                    }
                 }
             }
             if !session.queued {
@@ -459,7 +465,8 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let Some(index) = session.slot_by_ssrc(media_ssrc) else {
+        // Numbers of a retransmission stream are not repaired: they name nothing of the slot.
+        let Some(index) = session.slots.iter().position(|slot| slot.ssrc() == media_ssrc) else {
             return;
         };
         for out_seq in lost {
