@@ -114,6 +114,8 @@ pub enum Taken {
         first_of_stream: bool,
         /// So much is missing that only a key frame helps.
         keyframe_needed: bool,
+        /// The publisher changed to another codec of its line.
+        codec_changed: bool,
     },
     /// It was there already, or is too old to matter.
     Duplicate,
@@ -213,9 +215,13 @@ impl Publication {
         let Some(stream) = &mut layer.stream else {
             return Taken::NoStream;
         };
-        stream.codec = packet.codec;
         let len = packet.payload.len();
         let recovered = packet.ssrc.is_none();
+        // A retransmission may be of a packet from before a change.
+        let codec_changed = !recovered && stream.codec != packet.codec;
+        if codec_changed {
+            stream.codec = packet.codec;
+        }
         let (seq, ts) = if recovered {
             stream.recv.on_recovered(packet.sequence, packet.timestamp, len)
         } else {
@@ -262,6 +268,7 @@ impl Publication {
             first_of_track,
             first_of_stream,
             keyframe_needed: noted == Noted::KeyframeNeeded && kind == Kind::Video,
+            codec_changed,
         }
     }
 

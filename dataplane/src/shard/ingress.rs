@@ -293,6 +293,7 @@ impl Shard {
                 first_of_track,
                 first_of_stream,
                 keyframe_needed,
+                codec_changed,
             } => {
                 if ssrc.is_none() {
                     self.counters.rtx_in += 1;
@@ -309,6 +310,9 @@ impl Shard {
                     let (session, track) = (session.id, publication.track.clone());
                     self.outgoing.event(Event::TrackStarted { session, track });
                     self.on_track_started(now, publication_key);
+                }
+                if codec_changed {
+                    self.check_codecs(publication_key);
                 }
                 self.fan_out(publication_key, stream.layer, seq, late && keyframe_start);
             }

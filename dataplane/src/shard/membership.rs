@@ -203,6 +203,17 @@ impl Shard {
         }
     }
 
+    /// The same for every slot a track feeds, when its publisher changed the codec.
+    pub(super) fn check_codecs(&mut self, publication_key: Key) {
+        let subscribers = self
+            .publications
+            .get(publication_key)
+            .map_or_else(Vec::new, |publication| publication.subscribers.clone());
+        for subscriber in subscribers {
+            self.check_codec(subscriber.session, subscriber.slot);
+        }
+    }
+
     fn announce_slot(&mut self, session_key: Key, slot: u8) {
         let Some(session) = self.sessions.get(session_key) else {
             return;
