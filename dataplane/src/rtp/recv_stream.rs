@@ -52,6 +52,8 @@ pub struct RecvStream {
     recovered: u64,
     expected_prior: u64,
     packets_prior: u64,
+    /// Losses that [`Self::take_lost`] has told.
+    lost_told: u64,
     /// RFC 3550 A.8: sixteen times the jitter, in ticks.
     jitter_16: u64,
     last: Option<LastPacket>,
@@ -76,6 +78,7 @@ impl RecvStream {
             recovered: 0,
             expected_prior: 0,
             packets_prior: 0,
+            lost_told: 0,
             jitter_16: 0,
             last: None,
             sr: None,
@@ -188,6 +191,17 @@ impl RecvStream {
             last_sr,
             delay_since_last_sr: delay,
         })
+    }
+
+    /// Packets found missing since the last call, for a receive-side estimate.
+    pub fn take_lost(&mut self) -> u32 {
+        let Some(highest) = self.seq.highest() else {
+            return 0;
+        };
+        let lost = (highest - self.first_seq + 1).saturating_sub(self.packets);
+        let news = lost.saturating_sub(self.lost_told);
+        self.lost_told = lost;
+        u32::try_from(news).unwrap_or(u32::MAX)
     }
 
     /// The newest believed sender report.

@@ -113,9 +113,20 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        if session.wants_remb()
-            && let Some(bitrate) = session.remb.poll(now)
-        {
+        if !session.wants_remb() || now < session.remb.poll_deadline() {
+            return;
+        }
+        for published in &session.published {
+            let layers = self
+                .publications
+                .get_mut(published.publication)
+                .into_iter()
+                .flat_map(|publication| &mut publication.layers);
+            for stream in layers.filter_map(|layer| layer.stream.as_mut()) {
+                session.remb.on_lost(stream.recv.take_lost());
+            }
+        }
+        if let Some(bitrate) = session.remb.poll(now) {
             let ssrcs = session.any_incoming_ssrc(&self.publications).map(|ssrc| [ssrc]);
             let ssrcs = ssrcs.as_ref().map_or(&[][..], |ssrcs| &ssrcs[..]);
             let written = rtcp::remb::write(&mut self.scratch, session.feedback_ssrc, bitrate, ssrcs);
