@@ -25,6 +25,12 @@ impl Flows {
         self.0.insert(address, session);
     }
 
+    /// How many addresses have an owner.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// `session` is done with `address`.
     pub(super) fn release(&mut self, address: &SocketAddr, session: Key) {
         if self.owner(address) == Some(session) {

@@ -176,3 +176,6 @@ fn session_key(session: SessionId) -> Key {
         epoch: session.epoch(),
     }
 }
+
+#[cfg(test)]
+mod tests;

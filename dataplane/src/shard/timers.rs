@@ -39,6 +39,12 @@ impl Timers {
         self.heap.pop().map(|Reverse(entry)| entry)
     }
 
+    /// How many entries wait, stale ones included.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// When the next entry is due.
     #[must_use]
     pub(super) fn next_deadline(&self) -> Time {
