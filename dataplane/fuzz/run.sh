@@ -16,7 +16,7 @@ cd "$(dirname "$0")"
 seconds=${1:-${FUZZ_SECONDS:-30}}
 [ $# -eq 0 ] || shift
 readonly seconds SANITIZER=${FUZZ_SANITIZER:-none} CARGO_FUZZ=0.13.2
-# No datagram is longer, and no input that matters is.
+# No datagram is longer; a target whose seeds are longer gets their length.
 readonly INPUT_MAX=2048
 # One input may take this many seconds before it counts as an endless loop.
 readonly TIMEOUT=5
@@ -69,11 +69,13 @@ for target in "${targets[@]}"; do
         failed=$((failed + 1))
         continue
     fi
+    longest=$(find "seeds/$target" -type f -printf '%s\n' | sort -n | tail -n 1)
+    max_len=$((longest > INPUT_MAX ? longest : INPUT_MAX))
     # A fresh corpus each time, or a well-fed one would have nothing left to learn.
     mkdir -p "$work/$target" "artifacts/$target"
     log=$work/$target.log
     if ! cargo fuzz run -s "$SANITIZER" "$target" "$work/$target" "seeds/$target" -- \
-        -max_total_time="$seconds" -max_len=$INPUT_MAX -timeout=$TIMEOUT -rss_limit_mb=1024 \
+        -max_total_time="$seconds" -max_len=$max_len -timeout=$TIMEOUT -rss_limit_mb=1024 \
         -print_final_stats=1 >"$log" 2>&1; then
         tail -n 40 "$log" >&2
         problem "$target: a finding, see above and artifacts/$target"
