@@ -290,3 +290,18 @@ impl Dtls {
 /// A fatal `bad_certificate` alert in the clear (RFC 5246 section 7.2.2): the peer learns at once
 /// what it would otherwise wait out. The record number is above any that the handshake used.
 const BAD_CERTIFICATE: [u8; 15] = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 2, 2, 42];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_after_the_keys_leaves_no_deadline() {
+        let identity = Arc::new(Identity::generate().unwrap());
+        let mut dtls = Dtls::new(&identity, Vec::new(), Time::ZERO);
+        dtls.state = State::Connected;
+        dtls.drive(|_| Err(dimpl::Error::RenegotiationAttempt));
+        assert_eq!(dtls.poll_deadline(), Time::FAR_FUTURE);
+        assert!(dtls.poll_event().is_none(), "media goes on");
+    }
+}

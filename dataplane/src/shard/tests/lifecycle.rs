@@ -160,6 +160,24 @@ fn audio_slots_go_to_those_who_speak() {
 }
 
 #[test]
+fn a_session_whose_tracks_find_no_room_leaves_nothing() {
+    let mut world = World::new();
+    world.shard.publications = crate::shard::slab::Slab::new(1);
+    let request = Request::CreateSession {
+        room: RoomId::new("rm_1").expect("valid"),
+        label: Vec::new(),
+        params: params(person("ada")),
+    };
+    let refused = world.ask(request).expect_err("one track fits, not two");
+    assert_eq!(refused.code, RefusalCode::Exhausted);
+    let shard = &world.shard;
+    assert_eq!(
+        (shard.sessions.len(), shard.publications.len(), shard.rooms.len()),
+        (0, 0, 0)
+    );
+}
+
+#[test]
 fn a_peer_that_never_comes_has_the_whole_time_to_connect() {
     let mut world = World::new();
     let (id, _) = world.open("rm_1", person("ada"));
