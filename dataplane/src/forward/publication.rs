@@ -54,6 +54,8 @@ pub struct LayerStream {
     /// The newest packets.
     pub ring: PacketRing,
     picture: PictureIdUnwrapper,
+    /// Packets below this number were sent while the track was muted, and stay where they are.
+    pub forward_from: u64,
     /// Its codec as the publisher sends it.
     pub codec: CodecParams,
 }
@@ -209,6 +211,7 @@ impl Publication {
                 nack: NackGenerator::new(kind),
                 ring: PacketRing::new(kind),
                 picture: PictureIdUnwrapper::new(),
+                forward_from: 0,
                 codec: packet.codec,
             });
         }
@@ -269,6 +272,17 @@ impl Publication {
             first_of_stream,
             keyframe_needed: noted == Noted::KeyframeNeeded && kind == Kind::Video,
             codec_changed,
+        }
+    }
+
+    /// Stops forwarding, or restarts it with what is yet to come.
+    pub fn set_muted(&mut self, muted: bool) {
+        self.muted = muted;
+        for layer in &mut self.layers {
+            layer.keyframes.cancel();
+            if let Some(stream) = &mut layer.stream {
+                stream.forward_from = stream.recv.highest().map_or(0, |highest| highest + 1);
+            }
         }
     }
 

@@ -325,7 +325,8 @@ impl Shard {
         let Some(publication) = self.publications.get(publication_key) else {
             return;
         };
-        if publication.muted {
+        let from = publication.stream(layer).map_or(0, |stream| stream.forward_from);
+        if publication.muted || seq < from {
             return;
         }
         for subscriber in &publication.subscribers {

@@ -285,12 +285,7 @@ impl Shard {
         if publication.muted == muted {
             return;
         }
-        publication.muted = muted;
-        if muted {
-            for layer in &mut publication.layers {
-                layer.keyframes.cancel();
-            }
-        }
+        publication.set_muted(muted);
         let subscribers = publication.subscribers.clone();
         let (owner, kind) = (publication.owner, publication.kind);
         for subscriber in subscribers {

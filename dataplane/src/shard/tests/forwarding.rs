@@ -101,6 +101,29 @@ fn what_waits_when_a_track_is_muted_is_not_sent() {
 }
 
 #[test]
+fn what_was_sent_while_muted_is_never_shown() {
+    let (mut world, mut ada, mut bob) = two();
+    world.show(&bob, "4", Some("ada_cam"));
+    film(&mut world, &mut ada, 1, true);
+    world.media_of(&mut bob);
+    world.mute(&ada, "ada_cam", true);
+    // The key frame 2 is lost on its way here, and comes again when she is no longer muted.
+    film(&mut world, &mut ada, 3, false);
+    world.mute(&ada, "ada_cam", false);
+    let payload = [&2u16.to_be_bytes()[..], &vp8_payload(true, 2)].concat();
+    let again = Media {
+        pt: VP8_RTX,
+        ssrc: 23,
+        ts: 2 * 3000,
+        ..frame(500, &payload, CAM)
+    };
+    world.send(&mut ada, again);
+    assert_eq!(world.media_of(&mut bob), []);
+    film(&mut world, &mut ada, 4, true);
+    assert_eq!(world.media_of(&mut bob).len(), 1);
+}
+
+#[test]
 fn a_slot_that_changes_hands_goes_on_counting() {
     let (mut world, mut ada, mut bob) = two();
     let mut eve = world.join("rm_1", 1003, person("eve"));
