@@ -1,5 +1,7 @@
 //! `kall server`.
 
+use std::io::IsTerminal as _;
+
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -52,7 +54,8 @@ fn init_log(config: &Config, env: Environment) {
     let filter = EnvFilter::try_new(format!("{level},sqlx=warn,hyper=warn,webrtc_sdp=error"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("info")))
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     // A second start in one process (tests) keeps the first one's log.
     let _ = match env {
         Environment::Production => builder.json().try_init(),

@@ -59,7 +59,7 @@ pub fn load(path: &Path, must_exist: bool) -> Result<Loaded, ConfigError> {
         Some(text) => Figment::from(Toml::string(text)),
         None => Figment::from(Serialized::defaults(Config::development())),
     };
-    let config = extract(figment.merge(environment()))?;
+    let config = extract(&figment.merge(environment()))?;
     Ok(Loaded {
         config,
         from_file: text.is_some(),
@@ -71,7 +71,7 @@ pub fn load(path: &Path, must_exist: bool) -> Result<Loaded, ConfigError> {
 /// # Errors
 /// [`ConfigError`] with the keys at fault.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
-    extract(Figment::from(Toml::string(text)))
+    extract(&Figment::from(Toml::string(text)))
 }
 
 fn environment() -> Env {
@@ -80,7 +80,7 @@ fn environment() -> Env {
         .split("__")
 }
 
-fn extract(figment: Figment) -> Result<Config, ConfigError> {
+fn extract(figment: &Figment) -> Result<Config, ConfigError> {
     let config: Config = figment.extract().map_err(|errors| {
         let lines: Vec<String> = errors
             .into_iter()

@@ -2,7 +2,7 @@
 //! waited for: one slow reader must not hold up a room.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use kall_shared::signalling::{ServerFrame, ServerMessage, close};
 use serde_json::Value;
@@ -10,6 +10,10 @@ use tokio::sync::{mpsc, watch};
 
 /// Frames that may wait for one client: a join burst of a large room fits, a stalled tab does not.
 pub const QUEUE_DEPTH: usize = 256;
+
+/// Bytes that may wait for one client. Relayed descriptions are large: the number of frames alone
+/// would let two clients pile up memory at a third that does not read.
+pub const QUEUE_BYTES: usize = 4 << 20;
 
 /// Why the server closes a connection (RFC 6455 section 7.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,7 @@ pub type Text = Arc<str>;
 pub struct Outbox {
     id: u64,
     frames: mpsc::Sender<Text>,
+    waiting: Arc<AtomicUsize>,
     close: watch::Sender<Option<Close>>,
 }
 
@@ -35,9 +40,16 @@ pub struct Outbox {
 #[derive(Debug)]
 pub struct Inlet {
     /// What to send, in order.
-    pub frames: mpsc::Receiver<Text>,
+    pub frames: Frames,
     /// Set when the connection has to end.
     pub close: watch::Receiver<Option<Close>>,
+}
+
+/// The queue of one connection.
+#[derive(Debug)]
+pub struct Frames {
+    queue: mpsc::Receiver<Text>,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// A new pair with an id that no other connection of this process has.
@@ -46,13 +58,18 @@ pub fn pair() -> (Outbox, Inlet) {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let (frames_in, frames_out) = mpsc::channel(QUEUE_DEPTH);
     let (close_in, close_out) = watch::channel(None);
+    let waiting = Arc::new(AtomicUsize::new(0));
     let outbox = Outbox {
         id: NEXT.fetch_add(1, Ordering::Relaxed),
         frames: frames_in,
+        waiting: Arc::clone(&waiting),
         close: close_in,
     };
     let inlet = Inlet {
-        frames: frames_out,
+        frames: Frames {
+            queue: frames_out,
+            waiting,
+        },
         close: close_out,
     };
     (outbox, inlet)
@@ -80,7 +97,14 @@ impl Outbox {
 
     /// Sends an encoded frame; a full queue ends the connection.
     pub fn send_text(&self, text: Text) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.frames.try_send(text) {
+        let len = text.len();
+        let fits = self.waiting.fetch_add(len, Ordering::Relaxed) + len <= QUEUE_BYTES;
+        if !fits
+            || matches!(
+                self.frames.try_send(text),
+                Err(mpsc::error::TrySendError::Full(_))
+            )
+        {
             self.close(Close {
                 code: close::TOO_SLOW,
                 reason: "the client does not read",
@@ -97,6 +121,20 @@ impl Outbox {
             }
             first
         });
+    }
+}
+
+impl Frames {
+    /// The next frame; none when the room let go of the connection.
+    pub async fn next(&mut self) -> Option<Text> {
+        let text = self.queue.recv().await?;
+        self.waiting.fetch_sub(text.len(), Ordering::Relaxed);
+        Some(text)
+    }
+
+    /// A frame that waits already.
+    pub fn waiting(&mut self) -> Option<Text> {
+        self.queue.try_recv().ok()
     }
 }
 
@@ -120,6 +158,24 @@ mod tests {
             code: 1000,
             reason: "",
         });
+        assert_eq!(
+            inlet.close.borrow().map(|close| close.code),
+            Some(close::TOO_SLOW)
+        );
+    }
+
+    #[tokio::test]
+    async fn bytes_are_bounded_too_and_come_free_again() {
+        let (outbox, mut inlet) = pair();
+        let half = Text::from("x".repeat(QUEUE_BYTES / 2));
+        for _ in 0..10 {
+            outbox.send_text(half.clone());
+            assert_eq!(inlet.frames.next().await.as_ref(), Some(&half));
+        }
+        assert_eq!(*inlet.close.borrow(), None);
+        for _ in 0..3 {
+            outbox.send_text(half.clone());
+        }
         assert_eq!(
             inlet.close.borrow().map(|close| close.code),
             Some(close::TOO_SLOW)

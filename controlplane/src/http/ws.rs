@@ -37,7 +37,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(15);
 const SILENCE_MAX: Duration = Duration::from_secs(40);
 
 /// How long a last frame may take to leave.
-const FAREWELL: Duration = Duration::from_secs(2);
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Messages a client may send at once: publishing a dozen lines with their candidates.
 const MESSAGES_BURST: f64 = 200.0;
@@ -171,7 +171,11 @@ async fn serve(app: &Arc<App>, socket: WebSocket, address: IpAddr, admission: Re
             drain(stream).await;
         }
     }
-    drop(outbox);
+    // A writer that is stuck on a dead connection learns here that nobody reads any more.
+    outbox.close(Close {
+        code: 1000,
+        reason: "",
+    });
     let _ = writer.await;
 }
 
@@ -191,7 +195,7 @@ async fn write(mut sink: SplitSink<WebSocket, Message>, mut inlet: Inlet) {
                 reason = *inlet.close.borrow();
                 break;
             }
-            frame = inlet.frames.recv() => match frame {
+            frame = inlet.frames.next() => match frame {
                 Some(text) => Message::Text(Utf8Bytes::from(&*text)),
                 None => break,
             },
@@ -212,7 +216,7 @@ async fn write(mut sink: SplitSink<WebSocket, Message>, mut inlet: Inlet) {
     let farewell = async {
         // What was queued before the close is still owed, but not to somebody who does not read.
         let slow = reason.is_some_and(|close| close.code == close::TOO_SLOW);
-        while let Ok(text) = inlet.frames.try_recv() {
+        while let Some(text) = inlet.frames.waiting() {
             if !slow && sink.send(Message::Text(Utf8Bytes::from(&*text))).await.is_err() {
                 return;
             }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use kall_shared::link::RefusalCode;
 use rustix::process::Signal;
 use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub use super::process::find_program;
@@ -29,7 +30,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 const START_POLL: Duration = Duration::from_millis(20);
 
 /// How long the first connection may hold up the start of the server.
-const FIRST_CONNECTION: Duration = Duration::from_secs(5);
+const FIRST_CONNECTION: Duration = Duration::from_secs(10);
 
 /// Runs beside the server.
 #[derive(Debug)]
@@ -39,8 +40,8 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts supervision and waits, not for long, until a data plane is connected and its
-    /// sessions are adopted: clients that resume must find them.
+    /// Starts supervision and waits until a data plane is connected and its sessions are adopted,
+    /// or the first attempt came to nothing: clients that resume must find what lives.
     pub async fn start(config: Config, client: MediaClient, program: Option<PathBuf>) -> Self {
         let stop = CancellationToken::new();
         let mut connected = client.watch();
@@ -52,9 +53,14 @@ impl Supervisor {
             stop: stop.clone(),
             process: None,
         };
-        let task = tokio::spawn(run.run());
-        let first = connected.wait_for(Option::is_some);
-        if tokio::time::timeout(FIRST_CONNECTION, first).await.is_err() {
+        let (failed, failure) = oneshot::channel();
+        let task = tokio::spawn(run.run(failed));
+        let there = tokio::select! {
+            connected = connected.wait_for(Option::is_some) => connected.is_ok(),
+            _ = failure => false,
+            () = tokio::time::sleep(FIRST_CONNECTION) => false,
+        };
+        if !there {
             tracing::warn!("no data plane yet, going on without media");
         }
         Self { stop, task }
@@ -80,8 +86,9 @@ struct Run {
 }
 
 impl Run {
-    async fn run(mut self) {
+    async fn run(mut self, failed: oneshot::Sender<()>) {
         let mut pause = BACK_OFF.0;
+        let mut failed = Some(failed);
         let stop = self.stop.clone();
         while !stop.is_cancelled() {
             let begun = Instant::now();
@@ -89,6 +96,7 @@ impl Run {
                 () = stop.cancelled() => break,
                 () = self.attempt() => {}
             }
+            drop(failed.take());
             if begun.elapsed() > GOOD_LINK {
                 pause = BACK_OFF.0;
             }

@@ -245,7 +245,7 @@ impl Writer<'_> {
         for rid in &publish.rids {
             put!(self, "a=rid:{rid} recv");
         }
-        let rids: Vec<&str> = publish.rids.iter().map(|rid| rid.as_str()).collect();
+        let rids: Vec<&str> = publish.rids.iter().map(kall_shared::id::Rid::as_str).collect();
         put!(self, "a=simulcast:recv {}", rids.join(";"));
     }
 

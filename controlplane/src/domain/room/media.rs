@@ -238,7 +238,7 @@ impl Room {
                 }
             }
             MediaEvent::Event(Event::TrackStarted { session, track }) => self.track_started(session, &track),
-            MediaEvent::Event(Event::SlotChanged { session, slot }) => self.slot_changed(session, slot),
+            MediaEvent::Event(Event::SlotChanged { session, slot }) => self.slot_changed(session, &slot),
             MediaEvent::Event(Event::SessionClosed { session, reason }) => {
                 if let Some(identity) = self.owner(session) {
                     tracing::info!(room = %self.id, %identity, %session, ?reason, "media closed");
@@ -282,7 +282,7 @@ impl Room {
         self.fill_all_slots();
     }
 
-    fn slot_changed(&mut self, session: SessionId, state: SlotSnapshot) {
+    fn slot_changed(&mut self, session: SessionId, state: &SlotSnapshot) {
         let Some(identity) = self.owner(session) else {
             return;
         };
@@ -295,7 +295,7 @@ impl Room {
         };
         slot.state = state.clone();
         if let Some(outbox) = self.outbox(&identity) {
-            outbox.send(None, self.slot_message(&state));
+            outbox.send(None, self.slot_message(state));
         }
     }
 
@@ -466,7 +466,7 @@ impl Room {
                 .and_then(|member| member.session.as_ref());
             let known = session.and_then(|session| session.slots.iter().find(|slot| slot.mid == state.mid));
             if known.is_some_and(|slot| slot.state != *state) {
-                self.slot_changed(snapshot.session, state.clone());
+                self.slot_changed(snapshot.session, state);
             }
         }
     }

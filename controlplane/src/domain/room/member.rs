@@ -15,6 +15,9 @@ use tokio::time::Instant;
 use crate::domain::outbox::Outbox;
 use crate::domain::permission::{Narrowing, Permissions};
 
+/// Unwanted tracks in a label: 48 bytes each at most, so half of what a label may have.
+const LABEL_UNWANTED_MAX: usize = 256;
+
 /// Whether the participant can be reached.
 #[derive(Debug)]
 pub(super) enum Presence {
@@ -257,7 +260,7 @@ impl Member {
             auto_subscribe: self.auto_subscribe,
             address: self.address,
             muted: self.muted,
-            unwanted: self.unwanted.clone(),
+            unwanted: self.unwanted.iter().take(LABEL_UNWANTED_MAX).cloned().collect(),
             negotiated,
         };
         serde_json::to_vec(&label).expect("a label has string keys and finite numbers")

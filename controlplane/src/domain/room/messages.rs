@@ -71,7 +71,7 @@ impl Room {
             ClientMessage::Unsubscribe { track_id } => self.unsubscribe(identity, &track_id),
             ClientMessage::Mute { track } => self.mute(identity, re, track, true),
             ClientMessage::Unmute { track } => self.mute(identity, re, track, false),
-            ClientMessage::Chat { text, to } => self.chat(identity, re, text, to),
+            ClientMessage::Chat { text, to } => self.chat(identity, re, text, to.as_deref()),
         }
     }
 
@@ -118,7 +118,7 @@ impl Room {
         identity: &Identity,
         re: Option<Value>,
         text: String,
-        to: Option<String>,
+        to: Option<&str>,
     ) -> Result<(), Rejection> {
         if !self
             .members
@@ -137,19 +137,19 @@ impl Room {
                 format!("text: 1 to {} characters", limits::CHAT_TEXT),
             ));
         }
-        let reader = to.as_deref().map(|to| self.find(to).cloned()).transpose()?;
+        let reader = to.map(|to| self.find(to).cloned()).transpose()?;
         let message = ServerMessage::Chat {
             id: format!("msg-{}", names::random_text(12)),
             from: identity.to_string(),
             text,
-            to: to.clone(),
+            to: to.map(str::to_owned),
             timestamp: now_utc().unix_timestamp(),
         };
         match reader {
             None => self.broadcast(Some(identity), message.clone()),
             Some(reader) => {
                 // A note to oneself comes once, as the answer below.
-                if to.as_deref() != Some(identity.as_str()) {
+                if to != Some(identity.as_str()) {
                     reader.send(None, message.clone());
                 }
             }
@@ -226,6 +226,7 @@ impl Room {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form of map_err")]
 pub(super) fn bad(invalid: kall_shared::error::InvalidValue) -> Rejection {
     Rejection::new(ErrorCode::BadMessage, invalid.to_string())
 }

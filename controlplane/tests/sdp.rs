@@ -1,0 +1,383 @@
+//! Real offers of browsers become typed parameters, and answers that mirror them.
+//!
+//! The parameters are compared with a snapshot beside the offer; `UPDATE_SNAPSHOTS=1` writes it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use kall_controlplane::sdp::{AnswerSettings, Offer, Rules, SdpError, answer};
+use kall_shared::id::{Mid, TrackId};
+use kall_shared::media::{
+    Codec, Extension, Fingerprint, Kind, PublishParams, SessionDescription, SessionParams, SlotDescription,
+    Source,
+};
+use proptest::prelude::*;
+
+const CODECS: [Codec; 4] = [Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Opus];
+const RULES: Rules<'_> = Rules {
+    codecs: &CODECS,
+    simulcast: true,
+    subscribe: true,
+};
+
+fn data(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name)
+}
+
+fn offer_text(name: &str) -> String {
+    fs::read_to_string(data(name)).expect("a captured offer")
+}
+
+/// Accepts everything: cameras and microphones.
+fn publish(mid: &Mid, kind: Kind) -> Option<PublishParams> {
+    Some(PublishParams {
+        track: TrackId::new(format!("tr_{mid}")).expect("valid"),
+        source: match kind {
+            Kind::Audio => Source::Microphone,
+            Kind::Video => Source::Camera,
+        },
+        rids: Vec::new(),
+        ssrcs: Vec::new(),
+        muted: false,
+    })
+}
+
+fn negotiate(text: &str) -> Result<(Offer, SessionParams), SdpError> {
+    let offer = Offer::parse(text)?;
+    let params = offer.params(&RULES, &mut publish)?;
+    Ok((offer, params))
+}
+
+fn describe(params: &SessionParams) -> SessionDescription {
+    let slots = params
+        .lines
+        .iter()
+        .filter(|line| line.slot)
+        .zip(0u32..)
+        .map(|(line, index)| SlotDescription {
+            mid: line.mid.clone(),
+            ssrc: 1000 + index,
+            rtx_ssrc: line
+                .codecs
+                .iter()
+                .any(|codec| codec.rtx_pt.is_some())
+                .then_some(2000 + index),
+        });
+    SessionDescription {
+        ufrag: "serverufrag".into(),
+        pwd: "serverpasswordof22ormore".into(),
+        fingerprint: Fingerprint { sha256: [0xab; 32] },
+        udp_port: 7882,
+        cname: "kall".into(),
+        slots: slots.collect(),
+    }
+}
+
+fn settings() -> AnswerSettings {
+    AnswerSettings {
+        addresses: vec!["127.0.0.1".parse().expect("ip"), "192.0.2.1".parse().expect("ip")],
+        version: 1,
+        max_bitrate: 3_000_000,
+        screen_share_bitrate: 5_000_000,
+        audio_channels: 1,
+    }
+}
+
+fn answer_to(text: &str) -> String {
+    let (offer, params) = negotiate(text).expect("a usable offer");
+    answer(&offer, &params, &describe(&params), &settings())
+}
+
+/// The lines of each m-section, by mid.
+fn sections(sdp: &str) -> BTreeMap<String, Vec<String>> {
+    let parts = sdp.split("\r\nm=").skip(1);
+    parts
+        .map(|part| {
+            let lines: Vec<String> = format!("m={part}").lines().map(str::to_owned).collect();
+            let mid = lines
+                .iter()
+                .find_map(|line| line.strip_prefix("a=mid:"))
+                .expect("every line has a mid");
+            (mid.to_owned(), lines)
+        })
+        .collect()
+}
+
+fn snapshot(offer: &str, file: &str) {
+    let (_, params) = negotiate(&offer_text(offer)).expect("a usable offer");
+    params.validate().expect("within every bound");
+    let now = serde_json::to_string_pretty(&params).expect("serialises") + "\n";
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::write(data(file), &now).expect("written");
+    }
+    let kept = fs::read_to_string(data(file)).expect("a snapshot");
+    assert_eq!(kept, now, "{file}; UPDATE_SNAPSHOTS=1 writes it anew");
+}
+
+#[test]
+fn chromium_is_understood() {
+    snapshot("chromium_offer.sdp", "chromium_offer.json");
+}
+
+#[test]
+fn firefox_is_understood() {
+    snapshot("firefox_offer.sdp", "firefox_offer.json");
+}
+
+#[test]
+fn only_what_is_forwarded_is_accepted() {
+    for name in ["chromium_offer.sdp", "firefox_offer.sdp"] {
+        let text = answer_to(&offer_text(name));
+        for word in [
+            "red/",
+            "ulpfec",
+            "flexfec",
+            "AV1",
+            "G722",
+            "PCMU",
+            "telephone-event",
+            "CN/",
+        ] {
+            assert!(!text.contains(word), "{name}: {word}");
+        }
+        assert!(
+            text.contains("opus/48000/2") && text.contains("VP8/90000"),
+            "{name}"
+        );
+    }
+    let (_, params) = negotiate(&offer_text("chromium_offer.sdp")).expect("usable");
+    for codec in params.lines.iter().flat_map(|line| &line.codecs) {
+        match codec.codec {
+            Codec::H264 => assert_eq!(codec.h264_profile.expect("a profile") >> 8, 0x42e0),
+            _ => assert_eq!(codec.h264_profile, None),
+        }
+    }
+}
+
+#[test]
+fn codecs_come_in_the_operators_order() {
+    let offer = Offer::parse(&offer_text("chromium_offer.sdp")).expect("parses");
+    let codecs = [Codec::H264, Codec::Vp8, Codec::Opus];
+    let rules = Rules {
+        codecs: &codecs,
+        ..RULES
+    };
+    let params = offer.params(&rules, &mut publish).expect("usable");
+    let video = params
+        .lines
+        .iter()
+        .find(|line| line.kind == Kind::Video)
+        .expect("a video line");
+    assert_eq!(video.codecs.first().map(|codec| codec.codec), Some(Codec::H264));
+    assert_eq!(video.codecs.last().map(|codec| codec.codec), Some(Codec::Vp8));
+}
+
+#[test]
+fn every_line_is_mirrored_and_the_data_channel_stays_outside_the_bundle() {
+    for name in ["chromium_offer.sdp", "firefox_offer.sdp"] {
+        let offer = offer_text(name).replace("\r\n", "\n").replace('\n', "\r\n");
+        let text = answer_to(&offer);
+        let order = |sdp: &str| -> Vec<String> {
+            sdp.lines()
+                .filter_map(|line| line.strip_prefix("a=mid:").map(str::to_owned))
+                .collect()
+        };
+        assert_eq!(order(&text), order(&offer), "{name}");
+        let bundle = text
+            .lines()
+            .find_map(|line| line.strip_prefix("a=group:BUNDLE "))
+            .expect("a bundle");
+        let bundled: Vec<&str> = bundle.split(' ').collect();
+        for (mid, lines) in sections(&text) {
+            let data_channel = lines[0].starts_with("m=application");
+            assert_eq!(
+                lines[0].split(' ').nth(1),
+                Some(if data_channel { "0" } else { "9" }),
+                "{name} {mid}"
+            );
+            assert_eq!(bundled.contains(&mid.as_str()), !data_channel, "{name} {mid}");
+            if !data_channel {
+                for needed in ["a=rtcp-mux", "a=setup:passive", "a=ice-ufrag:serverufrag"] {
+                    assert!(lines.iter().any(|line| line == needed), "{name} {mid} {needed}");
+                }
+            }
+        }
+        assert!(text.contains("a=ice-lite\r\n"));
+        assert_eq!(text.matches("a=end-of-candidates").count(), 1);
+        assert!(text.contains("127.0.0.1 7882 typ host"));
+    }
+}
+
+#[test]
+fn simulcast_is_answered_with_the_same_rids() {
+    for name in ["chromium_offer.sdp", "firefox_offer.sdp"] {
+        let text = answer_to(&offer_text(name));
+        assert!(text.contains("a=simulcast:recv q;h;f\r\n"), "{name}");
+        assert!(text.contains("a=rid:q recv\r\n"), "{name}");
+        let offer = Offer::parse(&offer_text(name)).expect("parses");
+        let rules = Rules {
+            simulcast: false,
+            ..RULES
+        };
+        let params = offer.params(&rules, &mut publish).expect("usable");
+        let description = describe(&params);
+        assert!(!answer(&offer, &params, &description, &settings()).contains("simulcast"));
+    }
+}
+
+#[test]
+fn feedback_is_listed_only_where_it_is_given() {
+    let text = answer_to(&offer_text("chromium_offer.sdp"));
+    assert!(text.contains(" transport-cc") && !text.contains("goog-remb"));
+    // Without transport-wide feedback REMB takes its place, with the extension it needs.
+    let plain: String = offer_text("chromium_offer.sdp")
+        .lines()
+        .filter(|line| !line.contains("transport-cc") && !line.contains("transport-wide-cc"))
+        .map(|line| format!("{line}\r\n"))
+        .collect();
+    let text = answer_to(&plain);
+    assert!(text.contains("goog-remb") && !text.contains("transport-cc"));
+    assert!(text.contains(Extension::AbsSendTime.uri()));
+}
+
+#[test]
+fn a_slot_has_its_own_stream_and_nack_only_with_rtx() {
+    let receiver = offer_text("chromium_offer.sdp")
+        .lines()
+        .filter(|line| {
+            !["a=rid", "a=simulcast", "a=ssrc", "a=msid:"]
+                .iter()
+                .any(|word| line.starts_with(word))
+        })
+        .map(|line| {
+            if line == "a=sendonly" || line == "a=sendrecv" {
+                "a=recvonly"
+            } else {
+                line
+            }
+        })
+        .map(|line| format!("{line}\r\n"))
+        .collect::<String>();
+    let (_, params) = negotiate(&receiver).expect("usable");
+    assert!(
+        params
+            .lines
+            .iter()
+            .all(|line| line.slot && line.publish.is_none())
+    );
+    for line in &params.lines {
+        for codec in &line.codecs {
+            assert_eq!(codec.feedback.nack, codec.rtx_pt.is_some(), "{}", line.mid);
+            assert!(!codec.feedback.transport_cc && !codec.feedback.remb);
+        }
+    }
+    let text = answer_to(&receiver);
+    let mut streams: Vec<&str> = text.lines().filter(|line| line.starts_with("a=msid:")).collect();
+    let count = streams.len();
+    streams.dedup();
+    assert_eq!((streams.len(), count), (params.lines.len(), params.lines.len()));
+    assert!(text.contains("a=ssrc-group:FID ") && text.contains("a=sendonly"));
+    assert!(!text.contains("b=TIAS"), "nothing is published");
+    // Without RTX there is nothing to answer a NACK with.
+    let bare: String = receiver
+        .lines()
+        .filter(|line| !line.contains("rtx/90000") && !line.contains("apt="))
+        .map(|line| format!("{line}\r\n"))
+        .collect();
+    let text = answer_to(&bare);
+    assert!(
+        !text
+            .lines()
+            .any(|line| line.starts_with("a=rtcp-fb:") && line.ends_with(" nack"))
+    );
+    assert!(!text.contains("FID"));
+}
+
+#[test]
+fn ids_beyond_the_one_byte_form_drop_their_extension() {
+    let text = offer_text("chromium_offer.sdp");
+    let mid = text
+        .lines()
+        .find(|line| line.starts_with("a=extmap:") && line.ends_with("sdes:mid"))
+        .expect("a mid extension");
+    let text = text.replace(mid, "a=extmap:15 urn:ietf:params:rtp-hdrext:sdes:mid");
+    let (_, params) = negotiate(&text).expect("usable");
+    for line in &params.lines {
+        assert!(line.extensions.iter().all(|own| own.extension != Extension::Mid));
+    }
+}
+
+#[test]
+fn a_line_that_may_not_publish_is_inactive() {
+    let offer = Offer::parse(&offer_text("chromium_offer.sdp")).expect("parses");
+    let params = offer.params(&RULES, &mut |_, _| None).expect("usable");
+    let text = answer(&offer, &params, &describe(&params), &settings());
+    assert!(!text.contains("a=recvonly") && !text.contains("a=sendrecv"));
+    assert!(text.contains("a=inactive"));
+}
+
+#[test]
+fn what_can_not_be_used_is_said() {
+    let good = offer_text("chromium_offer.sdp");
+    let without = |word: &str| -> String {
+        good.lines()
+            .filter(|line| !line.starts_with(word))
+            .map(|line| format!("{line}\r\n"))
+            .collect()
+    };
+    for (text, reason) in [
+        (String::new(), "empty"),
+        ("v=0\r\n".repeat(20), ""),
+        (without("a=mid:"), "mid"),
+        (without("a=ice-ufrag"), "ice-ufrag"),
+        (without("a=fingerprint"), "fingerprint"),
+        (without("a=rtcp-mux"), "rtcp-mux"),
+        (good.replace("a=setup:actpass", "a=setup:passive"), "setup"),
+        (good.replace("sha-256", "sha-1"), ""),
+        (without("a=rtpmap"), "codec"),
+        ("a".repeat(200_000), "bytes"),
+    ] {
+        let error = negotiate(&text).map(|_| ()).expect_err(reason).to_string();
+        assert!(error.contains(reason), "{error} says {reason}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever is cut, doubled or overwritten in an offer: parameters within their bounds and an
+    /// answer, or an error; never a panic.
+    #[test]
+    fn a_mutated_offer_never_panics(
+        firefox in any::<bool>(),
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0u8..4, any::<prop::sample::Index>()), 1..12),
+        noise in "[ -~]{0,24}",
+    ) {
+        let text = offer_text(if firefox { "firefox_offer.sdp" } else { "chromium_offer.sdp" });
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        for (at, how, other) in &cuts {
+            let (at, other) = (at.index(lines.len()), other.index(lines.len()));
+            match how {
+                0 => { lines.remove(at); if lines.is_empty() { lines.push(String::new()); } }
+                1 => { let line = lines[other].clone(); lines.insert(at, line); }
+                2 => {
+                    let key = lines[at].split([':', ' ']).next().unwrap_or_default().to_owned();
+                    lines[at] = format!("{key}:{noise}");
+                }
+                _ => {
+                    let keep = lines[at].len() / 2;
+                    let keep = (0..=keep).rev().find(|cut| lines[at].is_char_boundary(*cut)).unwrap_or(0);
+                    lines[at].truncate(keep);
+                    lines[at].push_str(&noise);
+                }
+            }
+        }
+        if let Ok((offer, params)) = negotiate(&lines.join("\r\n")) && params.validate().is_ok() {
+            let text = answer(&offer, &params, &describe(&params), &settings());
+            prop_assert!(text.starts_with("v=0\r\n"));
+        }
+    }
+}
