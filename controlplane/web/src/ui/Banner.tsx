@@ -1,9 +1,9 @@
 // The one line above the pictures that says what is wrong right now, worst first.
 
 import { createMemo, Show, type JSX } from "solid-js";
-import type { LocalState } from "../media/local";
+import type { DeviceKind, LocalState } from "../media/local";
 import type { MeetingState } from "../room/meeting";
-import { problemWords } from "./words";
+import { problemLine } from "./words";
 
 interface BannerState {
   readonly state: string;
@@ -19,6 +19,9 @@ export function Banner(props: {
   state: MeetingState;
   soundBlocked: boolean;
   devices: LocalState;
+  /** Devices that worked here or were asked for here: their failure is news. */
+  expected: ReadonlySet<DeviceKind>;
+  onDismiss: (kind: DeviceKind) => void;
   onSound: () => void;
   onRetry: () => void;
 }): JSX.Element {
@@ -76,9 +79,13 @@ export function Banner(props: {
     }
     for (const kind of ["camera", "microphone"] as const) {
       const { on, problem, track } = props.devices[kind];
-      // Whoever joined without a device knows it; one that was asked for and failed is news.
-      if (on && problem !== undefined && problem !== "insecure" && !track && props.devices[`${kind}s`].length > 0) {
-        return { state: `${kind}_problem`, tone: "warn", text: problemWords(problem, kind).title };
+      if (on && problem !== undefined && !track && props.expected.has(kind)) {
+        return {
+          state: `${kind}_problem`,
+          tone: "warn",
+          text: problemLine(problem, kind),
+          action: { label: "OK", run: () => props.onDismiss(kind) },
+        };
       }
     }
     return undefined;

@@ -53,6 +53,15 @@ export function MeetingPage(props: {
   const [copied, setCopied] = createSignal(false);
   const [blocked, setBlocked] = createSignal(false);
   const [choosing, setChoosing] = createSignal(false);
+  const [expected, setExpected] = createSignal<ReadonlySet<DeviceKind>>(new Set());
+  const expect = (kind: DeviceKind, yes: boolean): void => {
+    if (expected().has(kind) === yes) return;
+    setExpected(new Set((["camera", "microphone"] as const).filter((one) => (one === kind ? yes : expected().has(one)))));
+  };
+  createEffect(() => {
+    if (devices().camera.track) expect("camera", true);
+    if (devices().microphone.track) expect("microphone", true);
+  });
   const retries = new Set<() => void>();
 
   createEffect(() => {
@@ -69,7 +78,10 @@ export function MeetingPage(props: {
   onCleanup(() => window.clearTimeout(copiedTimer));
 
   // One that is wanted but missing is asked for again.
-  const toggle = (kind: DeviceKind): void => void local.setOn(kind, !local.state[kind].on || !local.state[kind].track);
+  const toggle = (kind: DeviceKind): void => {
+    expect(kind, true);
+    void local.setOn(kind, !local.state[kind].on || !local.state[kind].track);
+  };
 
   const shortcut = (event: KeyboardEvent): void => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
@@ -144,6 +156,8 @@ export function MeetingPage(props: {
         state={state()}
         soundBlocked={blocked()}
         devices={devices()}
+        expected={expected()}
+        onDismiss={(kind) => expect(kind, false)}
         onSound={() => {
           setBlocked(false);
           for (const again of retries) again();

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { rms } from "../media/audio_level";
 import { tileSize } from "./layout";
 import { linkify } from "./linkify";
-import { errorWords, initials, problemWords } from "./words";
+import { errorWords, initials, problemLine, problemWords } from "./words";
 
 describe("the grid", () => {
   it.each([
@@ -61,6 +61,10 @@ describe("words", () => {
 
   it("names the cure for an insecure origin", () => {
     expect(problemWords("insecure", "camera").text).toContain("kall setup --self-signed");
+  });
+
+  it("says in one line what to do during a meeting", () => {
+    expect(problemLine("not_found", "camera")).toBe("No camera found. Plug one in, then switch it on again.");
   });
 
   it("has words for a code it does not know", () => {

@@ -111,6 +111,18 @@ export function problemWords(problem: DeviceProblem, what: string): Words {
   }
 }
 
+/** The same in one line, for somebody who is in the meeting already. */
+export function problemLine(problem: DeviceProblem, what: string): string {
+  const cure: Record<DeviceProblem, string> = {
+    insecure: "Open the page by https:// or on localhost.",
+    denied: "Allow it by the symbol in the address bar, then switch it on again.",
+    not_found: "Plug one in, then switch it on again.",
+    in_use: "Close the program that uses it, then switch it on again.",
+    unknown: "Try again, or choose another one under Devices.",
+  };
+  return `${problemWords(problem, what).title}. ${cure[problem]}`;
+}
+
 /** One or two letters for a tile without a picture. */
 export function initials(name: string): string {
   const words = name.trim().split(/\s+/).filter((word) => word !== "");
