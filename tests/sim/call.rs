@@ -32,7 +32,7 @@ const JUDGED_UNTIL: Time = Time::from_millis(14_000);
 const SETTLED: Time = Time::from_millis(3_000);
 
 fn run(seed: u64, profile: Profile) -> World {
-    let mut world = World::new(seed, profile, Quality::POOR, |work| {
+    let mut world = World::new(seed, profile, Quality::POOR, 2, |work| {
         work();
         0
     });

@@ -4,6 +4,7 @@
 //! beside its code.
 
 mod call;
+mod handover;
 mod link;
 mod media;
 mod peer;

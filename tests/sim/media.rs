@@ -4,8 +4,8 @@ use kall_dataplane::codec::vp8::Descriptor;
 
 use crate::random::Random;
 
-/// Milliseconds of capture, number, packet and packets.
-const LABEL_LEN: usize = 8 + 8 + 1 + 1;
+/// Milliseconds of capture, number, publisher, packet and packets.
+const LABEL_LEN: usize = 8 + 8 + 1 + 1 + 1;
 
 /// Body of a full video packet.
 const VIDEO_BODY: usize = 1000;
@@ -16,6 +16,8 @@ const AUDIO_BODY: usize = 80;
 /// What a payload says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Label {
+    /// Whose it is.
+    pub(crate) publisher: u8,
     /// Number of the frame; of the packet, for audio.
     pub(crate) number: u64,
     pub(crate) packet: u8,
@@ -29,7 +31,7 @@ impl Label {
         let mut body = Vec::with_capacity(len);
         body.extend_from_slice(&self.captured.to_be_bytes());
         body.extend_from_slice(&self.number.to_be_bytes());
-        body.extend_from_slice(&[self.packet, self.packets]);
+        body.extend_from_slice(&[self.publisher, self.packet, self.packets]);
         let filler = Random::new(self.number << 8 | u64::from(self.packet)).bytes(len - LABEL_LEN);
         body.extend_from_slice(&filler);
         body
@@ -39,8 +41,11 @@ impl Label {
     fn read(body: &[u8]) -> Option<Self> {
         let (captured, rest) = body.split_first_chunk()?;
         let (number, rest) = rest.split_first_chunk()?;
-        let [packet, packets, ..] = *rest else { return None };
+        let [publisher, packet, packets, ..] = *rest else {
+            return None;
+        };
         let label = Self {
+            publisher,
             captured: u64::from_be_bytes(*captured),
             number: u64::from_be_bytes(*number),
             packet,

@@ -21,6 +21,7 @@ pub(crate) struct Plain {
 /// Sends its media until it is told to stop.
 #[derive(Debug)]
 pub(crate) struct Publisher {
+    publisher: u8,
     kind: Kind,
     mid: &'static str,
     formats: Formats,
@@ -43,6 +44,7 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn new(
+        publisher: u8,
         kind: Kind,
         mid: &'static str,
         formats: Formats,
@@ -51,6 +53,7 @@ impl Publisher {
         long_ids: bool,
     ) -> Self {
         Self {
+            publisher,
             kind,
             mid,
             formats,
@@ -128,6 +131,7 @@ impl Publisher {
 
     fn audio(&mut self, captured: Time, transport: &mut u16) -> Plain {
         let label = Label {
+            publisher: self.publisher,
             number: self.number,
             packet: 0,
             packets: 1,
@@ -146,6 +150,7 @@ impl Publisher {
         let mut plain = Vec::new();
         for packet in 0..packets {
             let label = Label {
+                publisher: self.publisher,
                 number: self.number,
                 packet,
                 packets,

@@ -13,7 +13,7 @@ fn count(work: &mut dyn FnMut()) -> u64 {
 
 #[test]
 fn forwarding_allocates_nothing() {
-    let mut world = World::new(3, Profile::AeadAes128Gcm, Quality::POOR, count);
+    let mut world = World::new(3, Profile::AeadAes128Gcm, Quality::POOR, 2, count);
     world.run_until(Time::from_millis(4_000));
     assert!(world.metered > 0, "the start allocates, so the meter works");
     let (metered, sent) = (world.metered, world.counter("rtp_out"));

@@ -33,9 +33,9 @@ pub(crate) const MEDIA_START: Time = Time::from_millis(300);
 const TURNS_MAX: u32 = 100;
 
 const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
-const NAMES: [&str; 2] = ["ann", "boris"];
+const NAMES: [&str; 3] = ["ann", "boris", "clara"];
 
-const FORMATS: [Formats; 2] = [
+const FORMATS: [Formats; 3] = [
     Formats {
         opus: 111,
         vp8: 96,
@@ -51,6 +51,14 @@ const FORMATS: [Formats; 2] = [
         mid: 3,
         transport: 7,
         level: 1,
+    },
+    Formats {
+        opus: 63,
+        vp8: 35,
+        rtx_pt: 36,
+        mid: 14,
+        transport: 1,
+        level: 2,
     },
 ];
 
@@ -74,6 +82,7 @@ pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) shard: Shard,
     batch: TransmitBatch,
+    pub(crate) sessions: Vec<SessionId>,
     pub(crate) peers: Vec<Peer>,
     up: Vec<Link>,
     down: Vec<Link>,
@@ -105,8 +114,8 @@ impl Trace {
 }
 
 impl World {
-    /// Two clients of one room, each of which receives the other.
-    pub(crate) fn new(seed: u64, profile: Profile, quality: Quality, meter: Meter) -> Self {
+    /// Clients of one room, each of which receives the picture of the next.
+    pub(crate) fn new(seed: u64, profile: Profile, quality: Quality, clients: usize, meter: Meter) -> Self {
         let mut random = Random::new(seed);
         let mut shard_seed = [0; 32];
         shard_seed.copy_from_slice(&random.bytes(32));
@@ -121,6 +130,7 @@ impl World {
             now: Time::ZERO,
             shard: Shard::new(config, Time::ZERO),
             batch: TransmitBatch::new(),
+            sessions: Vec::new(),
             peers: Vec::new(),
             up: Vec::new(),
             down: Vec::new(),
@@ -129,15 +139,16 @@ impl World {
             next_tick: Time::ZERO,
             events: Vec::new(),
             delivered: BTreeSet::new(),
-            arrivals: vec![BTreeMap::new(); NAMES.len()],
+            arrivals: vec![BTreeMap::new(); clients],
             trace: Trace(0xcbf2_9ce4_8422_2325),
             meter,
             metered: 0,
         };
         let sessions: Vec<(SessionId, SessionDescription)> =
-            (0..NAMES.len()).map(|client| world.join(client)).collect();
+            (0..clients).map(|client| world.join(client)).collect();
         for (client, (session, _)) in sessions.iter().enumerate() {
-            let track = track(1 - client, Kind::Video);
+            world.sessions.push(*session);
+            let track = track((client + 1) % clients, Kind::Video);
             let answer = world.ask(Request::SetSlot {
                 session: *session,
                 mid: mid("3"),
@@ -154,7 +165,8 @@ impl World {
         world
     }
 
-    fn ask(&mut self, request: Request) -> Response {
+    /// What the control plane asks; it must be granted.
+    pub(crate) fn ask(&mut self, request: Request) -> Response {
         self.shard.handle_command(self.now, ToData { id: 1, request });
         let mut answer = None;
         while let Some(message) = self.shard.poll_event() {
@@ -285,7 +297,7 @@ impl World {
             let mut sent = Vec::new();
             for run in self.batch.runs() {
                 assert_eq!(run.from, SERVER, "replies leave from where the peer sends to");
-                let client = (0..NAMES.len())
+                let client = (0..self.peers.len())
                     .find(|client| address(*client) == run.to)
                     .expect("one of the clients");
                 let segments = self.batch.bytes(run).chunks(usize::from(run.segment));
@@ -350,11 +362,11 @@ fn address(client: usize) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::new(192, 0, 2, client as u8 + 1), 40_000))
 }
 
-fn mid(text: &str) -> Mid {
+pub(crate) fn mid(text: &str) -> Mid {
     Mid::new(text).expect("a legal mid")
 }
 
-fn track(client: usize, kind: Kind) -> TrackId {
+pub(crate) fn track(client: usize, kind: Kind) -> TrackId {
     TrackId::new(format!("tr_{}_{kind:?}", NAMES[client])).expect("a legal name")
 }
 
@@ -423,9 +435,10 @@ fn peer(client: usize, description: SessionDescription, keys: &Keys) -> Peer {
     let formats = FORMATS[client];
     let ssrc = 1000 * (client as u32 + 1);
     let long_ids = client == 1;
+    let name = client as u8;
     let publishers = vec![
-        Publisher::new(Kind::Audio, "0", formats, ssrc, MEDIA_START, long_ids),
-        Publisher::new(Kind::Video, "1", formats, ssrc + 10, MEDIA_START, long_ids),
+        Publisher::new(name, Kind::Audio, "0", formats, ssrc, MEDIA_START, long_ids),
+        Publisher::new(name, Kind::Video, "1", formats, ssrc + 10, MEDIA_START, long_ids),
     ];
     let receivers = description
         .slots
