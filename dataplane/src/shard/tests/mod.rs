@@ -6,6 +6,7 @@ mod forwarding;
 mod hostile;
 mod lifecycle;
 mod repair;
+mod soak;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,6 +23,7 @@ use kall_shared::media::{
 
 use super::{Datagram, Shard, ShardConfig, TransmitBatch};
 use crate::dtls::Identity;
+use crate::forward::slot::Slot;
 use crate::srtp::{EgressGuard, Inbound, MasterKey, Outbound, Profile, SessionKeys};
 use crate::time::{Time, WallClock};
 use crate::wire::demux::{Class, classify};
