@@ -9,7 +9,8 @@ import { twoPeople } from "../lib/meeting.js";
 import { Server } from "../lib/server.js";
 import { sampleWindows, until } from "../lib/wait.js";
 
-const AEAD = ["AEAD_AES_128_GCM", "AEAD_AES_256_GCM"];
+// As Chromium names them in its transport statistics.
+const AEAD = ["SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM"];
 const WINDOWS = 5;
 const WINDOW_MS = 4_000;
 
