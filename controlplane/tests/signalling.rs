@@ -401,3 +401,35 @@ async fn a_client_that_does_not_read_is_dropped_and_nobody_waits_for_it() {
     assert!(matches!(code, None | Some(4408)), "{code:?}");
     server.down().await;
 }
+
+#[tokio::test]
+async fn an_expired_token_opens_nothing_but_its_own_resume() {
+    let mut server = TestServer::start(AuthMode::Token).await;
+    let room = server.room(json!({"name": "Long"})).await;
+    let id = room["id"].as_str().expect("id").to_owned();
+    let (bob, _) = server.join(&id, "bob", "guest").await;
+    let (alice, joined) = server.join(&id, "alice", "guest").await;
+    drop((alice, bob));
+    let join = |resume: &Value| json!({"type": "join", "room": id, "resume": resume, "id": 1});
+    for (identity, message) in [
+        ("alice", json!({"type": "join", "room": id, "id": 1})),
+        ("alice", join(&json!("forged"))),
+        ("bob", join(&joined["resume"])),
+    ] {
+        let token = server.expired_token(&id, identity);
+        let mut socket = server.socket(&format!("token={token}")).await;
+        socket.send(message.clone()).await;
+        let error = socket.expect("error").await;
+        assert_eq!(
+            (&error["code"], &error["re"]),
+            (&json!("auth_failed"), &json!(1)),
+            "{message}"
+        );
+        assert_eq!(socket.closed().await, 4401, "{message}");
+    }
+    let token = server.expired_token(&id, "alice");
+    let mut socket = server.socket(&format!("token={token}")).await;
+    socket.send(join(&joined["resume"])).await;
+    assert_eq!(socket.expect("joined").await["identity"], "alice");
+    server.down().await;
+}

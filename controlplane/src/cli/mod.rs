@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Loaded};
@@ -65,13 +66,17 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no failures; clap knows which stream each belongs to.
-            let usage = error.use_stderr();
-            let _ = error.print();
-            return if usage {
-                ExitCode::from(2)
-            } else {
-                ExitCode::SUCCESS
-            };
+            let help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+            if help || !error.use_stderr() {
+                let _ = error.print();
+                return if help {
+                    ExitCode::from(2)
+                } else {
+                    ExitCode::SUCCESS
+                };
+            }
+            let _ = writeln!(std::io::stderr(), "kall: {}", one_line(&error.to_string()));
+            return ExitCode::from(2);
         }
     };
     match cli.run() {
@@ -109,6 +114,16 @@ impl Cli {
     }
 }
 
+/// What clap complains about, without the usage that follows.
+fn one_line(message: &str) -> String {
+    let lines = message.trim_start_matches("error: ").lines().map(str::trim);
+    let complaint = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    complaint
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 fn migrate(config: config::Config, json: bool) -> Result<(), Failure> {
     block_on(async move {
         std::fs::create_dir_all(config.data_dir())?;
@@ -143,6 +158,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_complaint_is_one_line_that_names_what_is_missing() {
+        let error = Cli::try_parse_from(["kall", "token", "--identity", "x"]).expect_err("no room");
+        let line = one_line(&error.to_string());
+        assert!(
+            line.contains("--room") && !line.contains('\n') && !line.contains("Usage"),
+            "{line}"
+        );
     }
 
     #[test]

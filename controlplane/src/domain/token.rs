@@ -22,8 +22,14 @@ const LEEWAY: u64 = 5;
 
 /// A token was refused. The reason is for the log and the client; it holds nothing of the token.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct TokenRefused(String);
+pub enum TokenRefused {
+    /// It was good once.
+    #[error("the token has expired")]
+    Expired,
+    /// Anything else.
+    #[error("{0}")]
+    Bad(String),
+}
 
 /// Claims of an access token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -142,6 +148,19 @@ impl Tokens {
         open(token, &self.access.1, &validation)
     }
 
+    /// The claims of an access token that was valid once, whether it has expired or not. They open
+    /// nothing by themselves: they say whose resume token has to come with them.
+    ///
+    /// # Errors
+    /// [`TokenRefused`] for a wrong signature, algorithm or issuer.
+    pub fn check_lapsed(&self, token: &str) -> Result<Claims, TokenRefused> {
+        let mut validation = self.validation();
+        validation.validate_exp = false;
+        validation.validate_nbf = true;
+        validation.set_required_spec_claims(&["exp", "nbf", "iss", "sub"]);
+        open(token, &self.access.1, &validation)
+    }
+
     /// A resume token from its claims; issuer and expiry are filled in.
     ///
     /// # Errors
@@ -174,7 +193,7 @@ impl Tokens {
 
 fn sign<T: Serialize>(claims: &T, key: &EncodingKey) -> Result<String, TokenRefused> {
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, key)
-        .map_err(|error| TokenRefused(format!("token can't be signed: {error}")))
+        .map_err(|error| TokenRefused::Bad(format!("token can't be signed: {error}")))
 }
 
 fn open<T: serde::de::DeserializeOwned + Clone>(
@@ -186,9 +205,9 @@ fn open<T: serde::de::DeserializeOwned + Clone>(
     jsonwebtoken::decode::<T>(token, key, validation)
         .map(|data| data.claims)
         .map_err(|error| {
-            TokenRefused(
+            TokenRefused::Bad(
                 match error.kind() {
-                    ErrorKind::ExpiredSignature => "the token has expired",
+                    ErrorKind::ExpiredSignature => return TokenRefused::Expired,
                     ErrorKind::ImmatureSignature => "the token is not valid yet",
                     ErrorKind::InvalidIssuer => "the token is from another issuer",
                     ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => {
@@ -249,6 +268,11 @@ mod tests {
         assert!(refused("nonsense").contains("malformed"));
         let expired = sign(&claims(1), &EncodingKey::from_secret(SECRET)).expect("signs");
         assert!(refused(&expired).contains("expired"));
+        assert_eq!(
+            tokens().check_lapsed(&expired).expect("was good").sub.as_str(),
+            "user-1"
+        );
+        assert!(tokens().check_lapsed("nonsense").is_err());
         let other_key = Tokens::new("koder-kall", b"another secret of 32 bytes or so");
         assert!(
             other_key
@@ -257,6 +281,7 @@ mod tests {
                 .to_string()
                 .contains("signature")
         );
+        assert!(other_key.check_lapsed(&issue()).is_err());
         let other_issuer = Tokens::new("somebody", SECRET);
         assert!(
             other_issuer

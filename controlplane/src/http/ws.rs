@@ -27,7 +27,7 @@ use crate::config::AuthMode;
 use crate::domain::outbox::{self, Close, Inlet, Outbox};
 use crate::domain::permission::Narrowing;
 use crate::domain::room::{Departure, JoinRequest, RoomHandle};
-use crate::domain::token::Claims;
+use crate::domain::token::{Claims, ResumeClaims, TokenRefused};
 use crate::domain::{Rejection, names, password};
 
 /// How often the server pings, and thereby how soon it sees that a client is gone.
@@ -47,6 +47,15 @@ const MESSAGES_RATE: f64 = 50.0;
 
 /// Errors for messages over the rate: answering all of them would be work for free.
 const RATE_ERRORS: f64 = 10.0;
+
+/// How long somebody with an expired token may take to show a resume token.
+const LAPSED_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A token was refused.
+const REFUSED: Close = Close {
+    code: close::AUTH_FAILED,
+    reason: "auth_failed",
+};
 
 /// Attempts to enter a room that ends in the same moment.
 const ENTER_ATTEMPTS: usize = 3;
@@ -71,6 +80,8 @@ struct Params {
 #[derive(Debug)]
 enum Admission {
     Token(Box<Claims>),
+    /// Its token has expired meanwhile: it may only come back, with its resume token.
+    Lapsed(Box<Claims>),
     Guest(Option<String>),
 }
 
@@ -129,13 +140,15 @@ fn admit(app: &App, params: Params) -> Result<Admission, Rejection> {
     let refused = |message: String| Rejection::new(ErrorCode::AuthFailed, message);
     match params.token {
         Some(token) => {
-            let claims = app
-                .rooms
-                .context()
-                .tokens
-                .check(&token)
-                .map_err(|error| refused(error.to_string()))?;
-            Ok(Admission::Token(Box::new(claims)))
+            let tokens = &app.rooms.context().tokens;
+            let admission = match tokens.check(&token) {
+                Ok(claims) => Ok(Admission::Token(Box::new(claims))),
+                Err(TokenRefused::Expired) => tokens
+                    .check_lapsed(&token)
+                    .map(|claims| Admission::Lapsed(Box::new(claims))),
+                Err(error) => Err(error),
+            };
+            admission.map_err(|error| refused(error.to_string()))
         }
         None if app.config().auth.mode == AuthMode::Open => {
             let name = params.name.filter(|name| !name.trim().is_empty());
@@ -163,10 +176,7 @@ async fn serve(app: &Arc<App>, socket: WebSocket, address: IpAddr, admission: Re
         }
         Err(rejection) => {
             outbox.send(None, error_message(rejection));
-            outbox.close(Close {
-                code: close::AUTH_FAILED,
-                reason: "auth_failed",
-            });
+            outbox.close(REFUSED);
             // The peer's answer to the close is awaited, so that it reads the error first.
             drain(stream).await;
         }
@@ -246,7 +256,14 @@ impl Client {
         let mut complaints = Bucket::new(RATE_ERRORS, 1.0, Instant::now());
         let mut departure = Departure::Lost;
         loop {
-            let frame = match tokio::time::timeout(SILENCE_MAX, stream.next()).await {
+            let lapsed = self.joined.is_none() && matches!(self.admission, Admission::Lapsed(_));
+            let patience = if lapsed { LAPSED_PATIENCE } else { SILENCE_MAX };
+            let frame = match tokio::time::timeout(patience, stream.next()).await {
+                Err(_) if lapsed => {
+                    self.dismiss(None);
+                    drain(stream).await;
+                    break;
+                }
                 // Silence for too long, or the end of the stream.
                 Err(_) | Ok(None) => break,
                 Ok(Some(Err(error))) => {
@@ -283,6 +300,11 @@ impl Client {
                 continue;
             }
             match parse(&text) {
+                Ok(ClientFrame { id, message }) if lapsed && !self.comes_back(&message) => {
+                    self.dismiss(id);
+                    drain(stream).await;
+                    break;
+                }
                 Ok(frame) => self.handle(frame).await,
                 Err((re, rejection)) => self.reject(re, rejection),
             }
@@ -290,6 +312,29 @@ impl Client {
         if let Some((room, identity)) = self.joined {
             room.disconnected(identity, self.outbox.id(), departure).await;
         }
+    }
+
+    /// Whether the message is a `join` with the resume token of the one whose token has expired.
+    fn comes_back(&self, message: &ClientMessage) -> bool {
+        let Admission::Lapsed(claims) = &self.admission else {
+            return true;
+        };
+        let ClientMessage::Join {
+            resume: Some(resume), ..
+        } = message
+        else {
+            return false;
+        };
+        let resume = self.app.rooms.context().tokens.check_resume(resume);
+        resume.is_ok_and(|ResumeClaims { sub, room, .. }| sub == claims.sub && room == claims.room)
+    }
+
+    fn dismiss(&self, re: Option<Value>) {
+        self.reject(
+            re,
+            Rejection::new(ErrorCode::AuthFailed, TokenRefused::Expired.to_string()),
+        );
+        self.outbox.close(REFUSED);
     }
 
     async fn handle(&mut self, frame: ClientFrame) {
@@ -347,7 +392,7 @@ impl Client {
         let name = self.name(&wish, resume.as_ref().map(|claims| claims.name.as_str()))?;
         for _ in 0..ENTER_ATTEMPTS {
             let room = match &self.admission {
-                Admission::Token(claims) => {
+                Admission::Token(claims) | Admission::Lapsed(claims) => {
                     // Looked up by the token's room: whatever else exists is nobody's business.
                     let own = self.app.rooms.enter(claims.room.as_str()).await?;
                     if wanted != own.id().as_str() && wanted != own.row().slug {
@@ -362,7 +407,7 @@ impl Client {
             };
             let check = password::check(wish.password.clone(), room.row().password_hash.clone()).await;
             let (identity, role, permissions) = match &self.admission {
-                Admission::Token(claims) => (
+                Admission::Token(claims) | Admission::Lapsed(claims) => (
                     Some(claims.sub.clone()),
                     claims.role,
                     claims.permissions.unwrap_or_default(),
@@ -396,7 +441,7 @@ impl Client {
     /// The token's name wins, then the message's, then the query's, then the one of before.
     fn name(&self, wish: &Wish, before: Option<&str>) -> Result<String, Rejection> {
         let (token, query) = match &self.admission {
-            Admission::Token(claims) => (Some(claims.name.as_str()), None),
+            Admission::Token(claims) | Admission::Lapsed(claims) => (Some(claims.name.as_str()), None),
             Admission::Guest(name) => (None, name.as_deref()),
         };
         let given = [token, wish.name.as_deref(), query, before];

@@ -120,6 +120,23 @@ impl TestServer {
         answer["token"].as_str().expect("a token").to_owned()
     }
 
+    /// A token that was good until a minute ago, signed with the server's own secret.
+    pub(crate) fn expired_token(&self, room: &str, identity: &str) -> String {
+        use jsonwebtoken::{EncodingKey, Header, encode};
+        let secret =
+            kall_controlplane::secret::signing_secret(&self.config).expect("it was made at the start");
+        let until = std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .expect("after 1970")
+            .as_secs()
+            - 60;
+        let claims = json!({
+            "iss": "koder-kall", "sub": identity, "name": identity, "room": room, "role": "guest",
+            "iat": until - 60, "nbf": until - 60, "exp": until, "jti": "x",
+        });
+        encode(&Header::default(), &claims, &EncodingKey::from_secret(&secret)).expect("signs")
+    }
+
     pub(crate) async fn socket(&self, query: &str) -> Socket {
         let url = format!("{}/ws?{query}", self.base.replace("http://", "ws://"));
         let (socket, _) = tokio_tungstenite::connect_async(url)
