@@ -24,7 +24,7 @@ const RANDOM_DATAGRAMS: u64 = 1_000_000;
 
 /// Datagrams on their way at once. Below what a socket buffer holds: more would push the call's own
 /// packets out of it, which the kernel does before the data plane can see them.
-const IN_FLIGHT: u64 = 250;
+const IN_FLIGHT: u64 = 400;
 
 /// A call with an attacker beside it who knows the port and can write on the publisher's path.
 struct Scene {
@@ -164,6 +164,7 @@ async fn forged_stun_changes_nothing(io: Io) {
     let mut scene = Scene::set("forged-stun", io).await;
     let ufrag = attribute(&scene.alice.answer, "ice-ufrag").to_owned();
     let password = attribute(&scene.alice.answer, "ice-pwd").to_owned();
+    let known = format!("{ufrag}:{}", attribute(&scene.alice.offer, "ice-ufrag"));
     let stats = scene.server.get("/stats").await;
     let (integrity, unknown, malformed) = (
         counter(&stats, "drop_stun_integrity"),
@@ -171,13 +172,10 @@ async fn forged_stun_changes_nothing(io: Io) {
         counter(&stats, "drop_stun_malformed"),
     );
     for _ in 0..50 {
-        // The right name with a wrong password; a name of nobody; lengths that lie.
-        scene.send(&binding_request(
-            &format!("{ufrag}:them"),
-            "not the password, only as long as one",
-        ));
+        // The right names with a wrong password; a name of nobody; lengths that lie.
+        scene.send(&binding_request(&known, "not the password, only as long as one"));
         scene.send(&binding_request("nobody:them", &password));
-        let mut lying = binding_request(&format!("{ufrag}:them"), &password);
+        let mut lying = binding_request(&known, &password);
         lying[3] ^= 0x04;
         scene.send(&lying);
     }

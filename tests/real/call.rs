@@ -51,6 +51,8 @@ pub(crate) struct Participant {
     pub(crate) token: String,
     pub(crate) signalling: Client,
     pub(crate) peer: Peer,
+    /// The offer as the peer wrote it.
+    pub(crate) offer: String,
     /// The answer as the server wrote it.
     pub(crate) answer: String,
     pub(crate) relay: Option<Relay>,
@@ -62,11 +64,12 @@ impl Participant {
         let token = meeting.guest(server, name).await;
         let mut signalling = Client::connect(server, &token).await;
         signalling.join(&meeting.slug, None).await;
-        let (peer, answer, relay) = negotiate(&mut signalling, how).await;
+        let (peer, offer, answer, relay) = negotiate(&mut signalling, how).await;
         Self {
             token,
             signalling,
             peer,
+            offer,
             answer,
             relay,
         }
@@ -74,7 +77,7 @@ impl Participant {
 
     /// Builds a new peer connection, as a client does after the data plane was lost.
     pub(crate) async fn offer_anew(&mut self, how: How<'_>) {
-        (self.peer, self.answer, self.relay) = negotiate(&mut self.signalling, how).await;
+        (self.peer, self.offer, self.answer, self.relay) = negotiate(&mut self.signalling, how).await;
     }
 
     /// Waits for the track of `kind` that `from` publishes.
@@ -124,7 +127,7 @@ impl Participant {
     }
 }
 
-async fn negotiate(signalling: &mut Client, how: How<'_>) -> (Peer, String, Option<Relay>) {
+async fn negotiate(signalling: &mut Client, how: How<'_>) -> (Peer, String, String, Option<Relay>) {
     let mut peer = Peer::new(how.publishes, how.srtp).await;
     let offer = peer.offer().await;
     if how.publishes {
@@ -134,7 +137,10 @@ async fn negotiate(signalling: &mut Client, how: How<'_>) -> (Peer, String, Opti
         }
     }
     signalling
-        .send(ClientMessage::Offer { sdp: offer, to: None })
+        .send(ClientMessage::Offer {
+            sdp: offer.clone(),
+            to: None,
+        })
         .await;
     let answer = signalling
         .expect("the answer", |message| match message {
@@ -153,7 +159,7 @@ async fn negotiate(signalling: &mut Client, how: How<'_>) -> (Peer, String, Opti
     }
     peer.connected().await;
     peer.start_media();
-    (peer, answer, relay)
+    (peer, offer, answer, relay)
 }
 
 /// Asserts that what came in `mid` is a gapless run of what `publisher` sent, byte for byte, with

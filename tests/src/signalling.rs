@@ -1,13 +1,16 @@
-//! A client of the WebSocket protocol with typed messages. It keeps what it has not been asked for
-//! yet, so a test may wait for messages in another order than they came.
+//! A client of the WebSocket protocol with typed messages. It reads all the time, as a browser does, and
+//! so answers the server's pings however long a test is busy; what has not been asked for yet is kept, so a
+//! test may wait for messages in another order than they came.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use kall_shared::signalling::{ClientFrame, ClientMessage, ServerFrame, ServerMessage};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -15,10 +18,14 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use crate::server::Server;
 use crate::wait::DEADLINE;
 
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
 /// One connection of a participant.
 #[derive(Debug)]
 pub struct Client {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: SplitSink<Socket, Message>,
+    messages: mpsc::UnboundedReceiver<ServerMessage>,
+    reader: JoinHandle<()>,
     unseen: VecDeque<ServerMessage>,
     /// Who the server says this client is; set by [`Client::join`].
     pub identity: String,
@@ -74,8 +81,12 @@ impl Client {
         let (socket, _) = tokio_tungstenite::connect_async(server.ws_url(&format!("token={token}")))
             .await
             .expect("the WebSocket opens");
+        let (socket, stream) = socket.split();
+        let (into, messages) = mpsc::unbounded_channel();
         Self {
             socket,
+            messages,
+            reader: tokio::spawn(read(stream, into)),
             unseen: VecDeque::new(),
             identity: String::new(),
             resume: String::new(),
@@ -140,7 +151,7 @@ impl Client {
             }
         }
         let found = timeout(DEADLINE, async {
-            while let Some(message) = self.receive().await {
+            while let Some(message) = self.messages.recv().await {
                 if let Some(value) = pick(&message) {
                     return Some(value);
                 }
@@ -154,29 +165,26 @@ impl Client {
             .flatten()
             .unwrap_or_else(|| panic!("{what} never came; came instead: {:#?}", self.unseen))
     }
+}
 
-    /// Reads what comes for a short while, so that messages don't pile up in the server's queue.
-    pub async fn drain(&mut self) {
-        while let Ok(Some(message)) = timeout(Duration::from_millis(1), self.receive()).await {
-            self.unseen.push_back(message);
-        }
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.reader.abort();
     }
+}
 
-    /// The next message, or nothing when the socket is closed.
-    async fn receive(&mut self) -> Option<ServerMessage> {
-        loop {
-            let Ok(message) = self.socket.next().await? else {
-                return None;
-            };
-            match message {
-                Message::Text(text) => {
-                    let frame: ServerFrame = serde_json::from_str(&text)
-                        .unwrap_or_else(|error| panic!("not a server message ({error}): {text}"));
-                    return Some(frame.message);
+async fn read(mut stream: SplitStream<Socket>, into: mpsc::UnboundedSender<ServerMessage>) {
+    while let Some(Ok(message)) = stream.next().await {
+        match message {
+            Message::Text(text) => {
+                let frame: ServerFrame = serde_json::from_str(&text)
+                    .unwrap_or_else(|error| panic!("not a server message ({error}): {text}"));
+                if into.send(frame.message).is_err() {
+                    return;
                 }
-                Message::Close(_) => return None,
-                _ => {}
             }
+            Message::Close(_) => return,
+            _ => {}
         }
     }
 }
