@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-/// Sessions of one core. At 200 KB each a full core holds 800 MB of session state, which is past
-/// what its packet rate could serve.
+/// Sessions of one core: past what its packet rate could serve. A session that only receives holds
+/// about 200 KB; one that publishes video holds a packet ring of 1.5 MB a layer beside it.
 pub const SESSIONS_PER_CORE: usize = 4096;
 
 /// Packets waiting to be sealed for one session within one turn. A turn hands at most a few

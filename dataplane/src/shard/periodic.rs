@@ -176,7 +176,6 @@ impl Shard {
             .and_then(|publication| publication.stream_mut(layer))
         {
             let count = stream.nack.poll(now, rtt, &mut lost);
-            lost[..count].sort_unstable();
             let media = stream.recv.ssrc();
             if count > 0
                 && stream.codec.feedback.nack
@@ -231,15 +230,14 @@ impl Shard {
         };
         if session.receiver_reports.poll(now) {
             self.send_receiver_reports(now, key);
-            let published: Vec<Key> = self.sessions.get(key).map_or_else(Vec::new, |session| {
-                session
-                    .published
-                    .iter()
-                    .map(|published| published.publication)
-                    .collect()
-            });
-            for publication in published {
-                self.choose_layers(now, publication);
+            let mut index = 0;
+            while let Some(published) = self
+                .sessions
+                .get(key)
+                .and_then(|session| session.published.get(index))
+            {
+                index += 1;
+                self.choose_layers(now, published.publication);
             }
         }
         let Some(session) = self.sessions.get_mut(key) else {
