@@ -85,6 +85,8 @@ secret = "${API_KEY.split(":")[1]}"
 
 [room]
 ${extra("room")}
+[media]
+${extra("media")}
 [database]
 driver = "sqlite"
 url = "${path.join(server.folder, "kall.db")}"
