@@ -53,8 +53,9 @@ fn loss_reorder_duplicates_and_fragments() {
         let mut pair = Pair::new(seed, weather, false);
         assert!(
             pair.run(LIMIT, Pair::both_connected),
-            "seed {seed}: {:?}",
-            pair.events
+            "seed {seed}: {:?}, client {:?}",
+            pair.events,
+            pair.client.error
         );
         assert_connected(&pair);
     }

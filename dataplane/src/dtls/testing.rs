@@ -141,6 +141,8 @@ pub(super) struct Pair {
     /// Everything the client sent, for replays.
     pub(super) recorded: Vec<Vec<u8>>,
     flying: BTreeMap<(Time, u64), (End, Vec<u8>)>,
+    /// The next plaintext record's number towards each end, where messages are cut.
+    numbers: [u64; 2],
     count: u64,
 }
 
@@ -164,6 +166,7 @@ impl Pair {
             events: Vec::new(),
             recorded: Vec::new(),
             flying: BTreeMap::new(),
+            numbers: [0; 2],
             count: 0,
         }
     }
@@ -219,7 +222,7 @@ impl Pair {
 
     fn send(&mut self, to: End, datagram: &[u8]) {
         let pieces = match self.weather.piece {
-            Some(size) => cut(datagram, size),
+            Some(size) => cut(datagram, size, &mut self.numbers[to as usize]),
             None => vec![datagram.to_vec()],
         };
         for piece in pieces {
@@ -272,16 +275,26 @@ pub(super) fn record(header: &[u8], sequence: u64, fragment: &[u8]) -> Vec<u8> {
 }
 
 /// Every record in a datagram of its own, plaintext handshake messages in pieces (RFC 6347 section
-/// 4.2.3). The cuts depend on the message alone, so a repeated flight is cut alike.
-fn cut(datagram: &[u8], size: usize) -> Vec<Vec<u8>> {
+/// 4.2.3). The cuts depend on the message alone, so a repeated flight is cut alike. Plaintext records are
+/// numbered anew, one by one as a sender does: gaps would push what is merely late out of the
+/// receiver's replay window of 64.
+fn cut(datagram: &[u8], size: usize, next: &mut u64) -> Vec<Vec<u8>> {
+    let mut number = || {
+        *next += 1;
+        *next - 1
+    };
     let mut out = Vec::new();
     for (header, fragment) in records(datagram) {
         let sequence = u64::from_be_bytes([
             0, 0, header[5], header[6], header[7], header[8], header[9], header[10],
         ]);
         let encrypted = header[3..5] != [0, 0];
-        if header[0] != 22 || encrypted {
+        if encrypted {
             out.push(record(header, sequence, fragment));
+            continue;
+        }
+        if header[0] != 22 {
+            out.push(record(header, number(), fragment));
             continue;
         }
         let (message, body) = fragment.split_at(12);
@@ -293,8 +306,7 @@ fn cut(datagram: &[u8], size: usize) -> Vec<Vec<u8>> {
             fragment.extend_from_slice(&((start + offset) as u32).to_be_bytes()[1..]);
             fragment.extend_from_slice(&(piece.len() as u32).to_be_bytes()[1..]);
             fragment.extend_from_slice(piece);
-            // A record number is used once: room for the pieces of each original.
-            out.push(record(header, sequence * 64 + out.len() as u64, &fragment));
+            out.push(record(header, number(), &fragment));
             offset += piece.len();
             if offset >= body.len() {
                 break;
