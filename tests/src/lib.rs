@@ -4,6 +4,7 @@
 //! Nothing here knows the data plane's code: it is started as the program that users start, and
 //! seen through the interfaces that users have.
 
+mod dependencies;
 pub mod process;
 pub mod server;
 pub mod signalling;
