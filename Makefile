@@ -13,7 +13,7 @@ BROWSER := tests/browser
 # Seconds each fuzz target runs.
 FUZZ_SECONDS ?= 30
 
-.PHONY: help run test test-full lint audit build unit web-test browser release bench fuzz \
+.PHONY: help run test test-full lint audit build programs unit web-test browser release bench fuzz \
 	tools-build tools-test tools-fuzz
 
 help: ## This list
@@ -47,16 +47,18 @@ audit: tools-test ## Published advisories (needs the network)
 build: tools-build $(WEB)/dist/index.html
 	cargo build --workspace --bins --locked
 
-# One build for the programs and the tests, so that features are resolved once; the tests with real
-# processes run the programs built here.
-unit: tools-test $(WEB)/dist/index.html ## Rust tests, those with real processes included
+# One build for the programs and the tests, so that features are resolved once and nothing is compiled
+# twice; the tests with real processes and browsers run the programs built here.
+programs: tools-test $(WEB)/dist/index.html
 	cargo build --workspace --bins --tests --locked
+
+unit: programs ## Rust tests, those with real processes included
 	cargo nextest run --workspace --locked
 
 web-test: tools-test $(WEB)/dist/index.html ## Tests of the web client's logic
 	npm --prefix $(WEB) test
 
-browser: tools-test build $(BROWSER)/node_modules/.package-lock.json ## Tests in a real browser
+browser: programs $(BROWSER)/node_modules/.package-lock.json ## Tests in a real browser
 	KALL_BIN_DIR=$(TARGET)/debug npm --prefix $(BROWSER) test
 
 fuzz: tools-fuzz ## Every fuzz target for FUZZ_SECONDS

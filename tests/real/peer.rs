@@ -78,6 +78,8 @@ impl Peer {
     /// A peer that publishes a microphone and a camera if `publishes`, and offers slots. It lists
     /// `srtp` in its ClientHello.
     pub(crate) async fn new(publishes: bool, srtp: &[SrtpProtectionProfile]) -> Self {
+        // The workspace has two providers; the peers' DTLS wants one named. An earlier peer may have.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut media = MediaEngine::default();
         media
             .register_default_codecs()
