@@ -12,8 +12,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::InvalidValue;
-use crate::id::{Mid, RoomId, SessionId, TrackId};
-use crate::media::{Kind, SessionDescription, SessionParams};
+use crate::id::{Mid, Rid, RoomId, SessionId, TrackId};
+use crate::media::{Codec, Kind, Layer, SessionDescription, SessionParams, SlotWish};
 
 /// Longest label of a session, in bytes. The control plane keeps there what it needs to carry on
 /// after a restart: identity, name, role and the negotiated description.
@@ -21,6 +21,10 @@ pub const LABEL_MAX_LEN: usize = 32 << 10;
 
 /// Most sessions in one snapshot page.
 pub const SNAPSHOT_PAGE_MAX: u32 = 64;
+
+/// Most sessions in one page of statistics: with every slot in use such a page stays below half of
+/// what a frame may carry.
+pub const STATS_PAGE_MAX: u32 = 64;
 
 /// A frame to the data plane.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,6 +102,7 @@ pub enum Request {
         session: SessionId,
     },
     /// Says which track feeds a video slot; none empties it. Audio slots are filled by the data plane.
+    /// With the track the slot has already, only the wish changes.
     SetSlot {
         /// The receiving session.
         session: SessionId,
@@ -105,6 +110,9 @@ pub enum Request {
         mid: Mid,
         /// A track of the same room.
         track: Option<TrackId>,
+        /// What of it is wanted.
+        #[serde(default)]
+        wish: SlotWish,
     },
     /// Stops or restarts forwarding of a track, whatever its publisher goes on sending.
     SetMuted {
@@ -115,8 +123,16 @@ pub enum Request {
         /// The new state.
         muted: bool,
     },
-    /// Counters of the process, its cores and their sessions.
+    /// Counters of the process and its cores.
     Stats,
+    /// A page of what sessions send and receive, in id order.
+    SessionStats {
+        /// Only those of this room.
+        #[serde(default)]
+        room: Option<RoomId>,
+        /// The last id of the page before; none for the first page.
+        after: Option<SessionId>,
+    },
     /// Orderly end: sessions are closed, the process exits with status 0.
     Shutdown,
 }
@@ -143,6 +159,13 @@ pub enum Response {
     },
     /// To [`Request::Stats`].
     Stats(Stats),
+    /// To [`Request::SessionStats`].
+    SessionStats {
+        /// At most [`STATS_PAGE_MAX`] sessions in id order.
+        sessions: Vec<SessionStats>,
+        /// Whether another page follows.
+        more: bool,
+    },
     /// Done; nothing more to say.
     Done,
 }
@@ -243,6 +266,16 @@ pub enum Event {
         /// The slot.
         slot: SlotSnapshot,
     },
+    /// Which layers of a simulcast track anybody takes or is about to take. Told when it changes;
+    /// a layer nobody takes is told only after some seconds.
+    Dynacast {
+        /// The publishing session.
+        session: SessionId,
+        /// Which of its tracks.
+        track: TrackId,
+        /// Every rid of the track, in the order of the offer, and whether it is wanted.
+        layers: Vec<(Rid, bool)>,
+    },
     /// Events were lost because the control plane did not read: it must take a new snapshot.
     Overflow {
         /// How many.
@@ -300,6 +333,9 @@ pub struct TrackSnapshot {
     pub started: bool,
     /// Whether forwarding is stopped.
     pub muted: bool,
+    /// What dynacast said last: rids and whether each is wanted; empty without simulcast.
+    #[serde(default)]
+    pub layers: Vec<(Rid, bool)>,
 }
 
 /// One slot as the data plane has it.
@@ -314,6 +350,15 @@ pub struct SlotSnapshot {
     /// Why it does not flow though it is wanted.
     #[serde(default)]
     pub reason: Option<SlotReason>,
+    /// The layer that is shown; none for a track with a single one, and before any flows.
+    #[serde(default)]
+    pub layer: Option<Layer>,
+    /// Whether it is held back because the receiver's path is too narrow.
+    #[serde(default)]
+    pub paused: bool,
+    /// What was asked for.
+    #[serde(default)]
+    pub wish: SlotWish,
 }
 
 /// Why a slot with a wanted track stays empty.
@@ -322,6 +367,109 @@ pub struct SlotSnapshot {
 pub enum SlotReason {
     /// The receiver can't decode the track's codec or profile.
     Codec,
+}
+
+/// What one session sends and receives. Bitrates are over the last second, in bits per second with all
+/// headers above UDP; counts are since the session, track or slot began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionStats {
+    /// Which one.
+    pub session: SessionId,
+    /// Round trip in milliseconds, as reports or feedback tell.
+    pub rtt_ms: u32,
+    /// What the path to the peer is believed to carry; none before feedback.
+    pub estimate_bps: Option<u64>,
+    /// What is sent to the peer, probes and retransmissions included.
+    pub send_bps: u64,
+    /// What comes from the peer.
+    pub receive_bps: u64,
+    /// Share of what was sent that got lost, in thousandths, by transport-wide feedback.
+    pub loss_permille: u16,
+    /// Packets sent again.
+    pub rtx_packets: u64,
+    /// Packets sent only to measure the path.
+    pub padding_packets: u64,
+    /// Bytes waiting to be sent.
+    pub queued_bytes: u64,
+    /// What it publishes.
+    pub tracks: Vec<TrackStats>,
+    /// What it receives on; slots that never carried anything are left out.
+    pub slots: Vec<SlotStats>,
+}
+
+/// One published track.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrackStats {
+    /// Its id.
+    pub track: TrackId,
+    /// Its layers, in the order of the offer.
+    pub layers: Vec<LayerStats>,
+}
+
+/// One layer as it comes from its publisher.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct LayerStats {
+    /// Its rid; none for a single encoding.
+    pub rid: Option<Rid>,
+    /// Its codec, once something came.
+    pub codec: Option<Codec>,
+    /// Whether packets still come.
+    pub active: bool,
+    /// Over the last second.
+    pub bitrate_bps: u64,
+    /// Pictures per second; zero for sound.
+    pub fps: u16,
+    /// In pixels; zero while unknown.
+    pub width: u16,
+    /// In pixels; zero while unknown.
+    pub height: u16,
+    /// Packets of the primary stream.
+    pub packets: u64,
+    /// Their payload.
+    pub bytes: u64,
+    /// Packets that never came, retransmissions not counted.
+    pub lost: u64,
+    /// Interarrival jitter in milliseconds (RFC 3550 section 6.4.1).
+    pub jitter_ms: u32,
+    /// Sequence numbers we asked for again.
+    pub nack_sent: u64,
+    /// Key frames we asked for.
+    pub pli_sent: u64,
+    /// Retransmissions that came.
+    pub rtx_packets: u64,
+}
+
+/// One slot as it goes to its receiver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SlotStats {
+    /// The slot's line.
+    pub mid: Mid,
+    /// Who feeds it.
+    pub track: Option<TrackId>,
+    /// The layer that is shown.
+    pub layer: Option<Layer>,
+    /// Whether it is held back because the path is too narrow.
+    pub paused: bool,
+    /// Over the last second.
+    pub bitrate_bps: u64,
+    /// Packets of the primary stream.
+    pub packets: u64,
+    /// Their payload.
+    pub bytes: u64,
+    /// Packets the receiver says it lost.
+    pub lost: i32,
+    /// Loss of the last report in thousandths.
+    pub loss_permille: u16,
+    /// Jitter at the receiver in milliseconds.
+    pub jitter_ms: u32,
+    /// Sequence numbers the receiver asked for again.
+    pub nack_received: u64,
+    /// Key frames the receiver asked for.
+    pub pli_received: u64,
+    /// Packets sent again.
+    pub rtx_packets: u64,
+    /// Changes of the layer that is shown.
+    pub layer_changes: u64,
 }
 
 /// Counters since the start of the process. Names are stable; a missing one is zero.

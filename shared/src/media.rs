@@ -70,6 +70,8 @@ impl Source {
 pub enum Codec {
     /// RFC 7587.
     Opus,
+    /// RFC 2198 with Opus in every block: each packet repeats the frames before it.
+    Red,
     /// RFC 7741.
     Vp8,
     /// RFC 9628, profile 0.
@@ -83,7 +85,7 @@ impl Codec {
     #[must_use]
     pub fn kind(self) -> Kind {
         match self {
-            Self::Opus => Kind::Audio,
+            Self::Opus | Self::Red => Kind::Audio,
             Self::Vp8 | Self::Vp9 | Self::H264 => Kind::Video,
         }
     }
@@ -92,7 +94,7 @@ impl Codec {
     #[must_use]
     pub fn clock_rate(self) -> u32 {
         match self {
-            Self::Opus => 48_000,
+            Self::Opus | Self::Red => 48_000,
             Self::Vp8 | Self::Vp9 | Self::H264 => 90_000,
         }
     }
@@ -238,6 +240,83 @@ pub struct MediaLine {
     /// Whether it is a slot: the server may send a track on it.
     #[serde(default)]
     pub slot: bool,
+}
+
+/// What a receiver wants to see of a track in one of its video slots. The default is the best that
+/// the path carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotWish {
+    /// The highest layer wanted; [`Layer::Auto`] sets no bound.
+    pub layer: Layer,
+    /// Widest useful picture in pixels, if it matters.
+    #[serde(default)]
+    pub max_width: Option<u16>,
+    /// Highest useful picture in pixels, if it matters.
+    #[serde(default)]
+    pub max_height: Option<u16>,
+    /// Most useful frames per second, if it matters.
+    #[serde(default)]
+    pub max_fps: Option<u8>,
+    /// Who comes first when the path is short: higher before lower. People's pictures have
+    /// [`SlotWish::PRIORITY`], a shared screen [`SlotWish::PRIORITY_SCREEN`].
+    pub priority: u8,
+}
+
+impl SlotWish {
+    /// An ordinary picture.
+    pub const PRIORITY: u8 = 100;
+    /// A shared screen: its text is why people look.
+    pub const PRIORITY_SCREEN: u8 = 255;
+}
+
+impl Default for SlotWish {
+    fn default() -> Self {
+        Self {
+            layer: Layer::Auto,
+            max_width: None,
+            max_height: None,
+            max_fps: None,
+            priority: Self::PRIORITY,
+        }
+    }
+}
+
+/// A layer of a track, by ascending measured resolution. With fewer than three layers a wish for a
+/// missing one means the nearest lower, else the lowest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+#[serde(rename_all = "snake_case")]
+pub enum Layer {
+    /// The smallest.
+    Low,
+    /// The middle one.
+    Medium,
+    /// The largest.
+    High,
+    /// Whatever bandwidth and window allow.
+    Auto,
+}
+
+impl Layer {
+    /// The name of the layer at `rank`, counted from the smallest.
+    #[must_use]
+    pub fn of_rank(rank: usize) -> Self {
+        match rank {
+            0 => Self::Low,
+            1 => Self::Medium,
+            _ => Self::High,
+        }
+    }
+
+    /// The highest rank the wish allows.
+    #[must_use]
+    pub fn highest_rank(self) -> usize {
+        match self {
+            Self::Low => 0,
+            Self::Medium => 1,
+            Self::High | Self::Auto => usize::MAX,
+        }
+    }
 }
 
 /// A certificate's hash as in `a=fingerprint` (RFC 8122).

@@ -3,10 +3,12 @@
 //! `"type"` names the message. A client message may carry `"id"`; its answer or error then has
 //! the same value as `"re"`. Text lengths are bounded by the receiver, see [`limits`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::media::{Kind, Source};
+use crate::media::{Kind, Layer, Source};
 
 /// Bounds of one message; the frame itself is at most [`limits::FRAME`] bytes.
 pub mod limits {
@@ -181,21 +183,6 @@ impl ClientMessage {
     ];
 }
 
-/// A layer of a track, by ascending measured resolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
-#[serde(rename_all = "snake_case")]
-pub enum Layer {
-    /// The smallest.
-    Low,
-    /// The middle one.
-    Medium,
-    /// The largest.
-    High,
-    /// Whatever bandwidth and window allow.
-    Auto,
-}
-
 /// A server's frame: the message, and which client message it answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
@@ -306,12 +293,22 @@ pub enum ServerMessage {
         track_id: Option<String>,
         /// Its publisher.
         from: Option<String>,
-        /// The layer in use.
+        /// The layer in use; absent for a track with a single one, and before any flows.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         layer: Option<Layer>,
+        /// Whether the server holds the picture back because the path is too narrow for it.
+        paused: bool,
         /// Why it stays empty.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+    },
+    /// Which layers of the client's own track anybody takes: the others need not be sent. Keys are
+    /// the client's rids.
+    Dynacast {
+        /// The client's track.
+        track_id: String,
+        /// Whether each layer is wanted.
+        layers: BTreeMap<String, bool>,
     },
     /// A track fell silent.
     Muted {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kall_dataplane::srtp::Profile;
 use kall_dataplane::time::Time;
 use kall_shared::link::Request;
-use kall_shared::media::Kind;
+use kall_shared::media::{Kind, SlotWish};
 
 use crate::link::Quality;
 use crate::receive::{Received, Receiver};
@@ -25,6 +25,7 @@ fn show(world: &mut World, publisher: Option<usize>) {
         session,
         mid: mid("3"),
         track: publisher.map(|publisher| track(publisher, Kind::Video)),
+        wish: SlotWish::default(),
     });
 }
 

@@ -14,7 +14,7 @@ use kall_shared::id::{Mid, RoomId, SessionId, TrackId};
 use kall_shared::link::{Event, Request, Response, ToControl, ToData};
 use kall_shared::media::{
     Codec, CodecParams, Extension, ExtensionParams, Feedback, Fingerprint, Kind, MediaLine, PublishParams,
-    RemoteTransport, SessionDescription, SessionParams, Source,
+    RemoteTransport, SessionDescription, SessionParams, SlotWish, Source,
 };
 
 use crate::link::{Link, Quality};
@@ -153,6 +153,7 @@ impl World {
                 session: *session,
                 mid: mid("3"),
                 track: Some(track),
+                wish: SlotWish::default(),
             });
             assert!(matches!(answer, Response::Done), "{answer:?}");
         }

@@ -338,7 +338,8 @@ impl MediaClient {
                     Event::SessionConnected { session, .. }
                     | Event::SessionClosed { session, .. }
                     | Event::TrackStarted { session, .. }
-                    | Event::SlotChanged { session, .. } => *session,
+                    | Event::SlotChanged { session, .. }
+                    | Event::Dynacast { session, .. } => *session,
                     Event::Overflow { .. } => return,
                 };
                 let mut state = self.lock();
@@ -431,6 +432,7 @@ fn name_of(request: &Request) -> &'static str {
         Request::SetSlot { .. } => "set_slot",
         Request::SetMuted { .. } => "set_muted",
         Request::Stats => "stats",
+        Request::SessionStats { .. } => "session_stats",
         Request::Shutdown => "shutdown",
     }
 }

@@ -205,6 +205,7 @@ impl Writer<'_> {
                 };
                 put!(self, "a=fmtp:{pt} minptime=10;useinbandfec=1;{stereo}");
             }
+            Codec::Red => put!(self, "a=rtpmap:{pt} red/48000/2"),
             Codec::Vp8 => put!(self, "a=rtpmap:{pt} VP8/90000"),
             Codec::Vp9 => {
                 put!(self, "a=rtpmap:{pt} VP9/90000");

@@ -219,6 +219,7 @@ impl OfferLine {
 fn fits(codec: Codec, offered: &OfferedCodec) -> bool {
     let (name, format) = match codec {
         Codec::Opus => ("opus", true),
+        Codec::Red => ("red", true),
         Codec::Vp8 => ("vp8", true),
         // RFC 9628 section 6.1: absent means profile 0.
         Codec::Vp9 => ("vp9", offered.vp9_profile == 0),

@@ -46,7 +46,7 @@ pub fn payload_facts(
 fn read_payload(codec: Codec, payload: &[u8], facts: &mut PayloadFacts) {
     let meta = &mut facts.meta;
     match codec {
-        Codec::Opus => meta.start_of_frame = true,
+        Codec::Opus | Codec::Red => meta.start_of_frame = true,
         Codec::Vp8 => {
             let Ok(descriptor) = vp8::Descriptor::parse(payload) else {
                 return;

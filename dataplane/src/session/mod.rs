@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use kall_shared::id::{Mid, SessionId, TrackId};
 use kall_shared::link::SlotSnapshot;
-use kall_shared::media::{SessionDescription, SessionParams};
+use kall_shared::media::{SessionDescription, SessionParams, SlotWish};
 
 use crate::forward::publication::Publication;
 use crate::forward::slot::Slot;
@@ -134,6 +134,9 @@ impl Session {
             epoch: slot.epoch(),
             track,
             reason: slot.reason(),
+            layer: None,
+            paused: false,
+            wish: SlotWish::default(),
         })
     }
 

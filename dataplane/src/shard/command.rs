@@ -57,7 +57,12 @@ impl Shard {
                 self.close_session(now, session_key(session), CloseReason::Requested);
                 Ok(Response::Done)
             }
-            Request::SetSlot { session, mid, track } => {
+            Request::SetSlot {
+                session,
+                mid,
+                track,
+                wish: _,
+            } => {
                 let key = session_key(session);
                 let slot = self
                     .session_mut(session)?
@@ -81,6 +86,10 @@ impl Shard {
                 Ok(Response::Done)
             }
             Request::Snapshot { after } => Ok(self.snapshot(after)),
+            Request::SessionStats { .. } => Ok(Response::SessionStats {
+                sessions: Vec::new(),
+                more: false,
+            }),
             Request::Stats => Ok(Response::Stats(self.stats())),
             Request::Hello { .. } | Request::Ping | Request::Shutdown => {
                 Err(Refusal::new(RefusalCode::Protocol, "not for a core"))
@@ -435,6 +444,7 @@ impl Shard {
                 kind: publication.kind,
                 started: publication.started,
                 muted: publication.muted,
+                layers: Vec::new(),
             })
             .collect();
         let slots = session

@@ -311,7 +311,7 @@ impl Write<'_> {
         let written = match self.codec.codec {
             Codec::Vp8 => vp8_body(self.payload, self.meta, &self.ids, room)?,
             Codec::Vp9 => vp9_body(self.payload, &self.ids, room)?,
-            Codec::Opus | Codec::H264 => {
+            Codec::Opus | Codec::Red | Codec::H264 => {
                 room.get_mut(..self.payload.len())?.copy_from_slice(self.payload);
                 self.payload.len()
             }

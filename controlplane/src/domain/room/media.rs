@@ -10,7 +10,7 @@ use kall_shared::id::{Identity, Mid, SessionId, TrackId};
 use kall_shared::link::{
     CloseReason, Event, RefusalCode, Request, Response, SessionSnapshot, SlotReason, SlotSnapshot,
 };
-use kall_shared::media::{Kind, PublishParams, Source};
+use kall_shared::media::{Kind, PublishParams, SlotWish, Source};
 use kall_shared::signalling::{ErrorCode, ServerMessage};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -194,6 +194,7 @@ impl Room {
             session: session.id,
             mid: chosen.mid.clone(),
             track: Some(track),
+            wish: SlotWish::default(),
         };
         self.context.media.tell(request);
         Ok(())
@@ -220,6 +221,7 @@ impl Room {
                     session: session.id,
                     mid: slot.mid.clone(),
                     track: None,
+                    wish: SlotWish::default(),
                 });
             }
         }
@@ -251,7 +253,7 @@ impl Room {
                     }
                 }
             }
-            MediaEvent::Event(Event::Overflow { .. }) => {}
+            MediaEvent::Event(Event::Overflow { .. } | Event::Dynacast { .. }) => {}
             MediaEvent::Snapshot {
                 instance,
                 up_to,
@@ -317,7 +319,8 @@ impl Room {
             epoch: state.epoch,
             track_id: state.track.as_ref().map(TrackId::to_string),
             from: publisher.map(|(member, _)| member.identity.to_string()),
-            layer: None,
+            layer: state.layer,
+            paused: state.paused,
             reason: state.reason.map(|reason| match reason {
                 SlotReason::Codec => "codec".to_owned(),
             }),
@@ -349,6 +352,7 @@ impl Room {
                 session: session.id,
                 mid,
                 track: Some(track),
+                wish: SlotWish::default(),
             });
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use kall_shared::id::{Identity, Mid, SessionId, TrackId};
 use kall_shared::link::SlotSnapshot;
-use kall_shared::media::{Kind, SessionDescription, SessionParams, Source};
+use kall_shared::media::{Kind, SessionDescription, SessionParams, SlotWish, Source};
 use kall_shared::signalling::{self, Role, ServerMessage};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -152,6 +152,9 @@ impl Slot {
             epoch: 0,
             track: None,
             reason: None,
+            layer: None,
+            paused: false,
+            wish: SlotWish::default(),
         };
         Self {
             mid,

@@ -6,8 +6,8 @@
 mod answer;
 mod connection;
 pub mod link;
+mod page;
 pub mod router;
-mod snapshot;
 pub mod socket;
 
 #[cfg(test)]

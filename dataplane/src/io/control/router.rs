@@ -9,13 +9,13 @@ use std::net::IpAddr;
 
 use kall_shared::id::{RoomId, SessionId};
 use kall_shared::link::{
-    CoreStats, Event, HelloAnswer, LABEL_MAX_LEN, Refusal, RefusalCode, Request, Response, Stats, ToControl,
-    ToData,
+    CoreStats, Event, HelloAnswer, LABEL_MAX_LEN, Refusal, RefusalCode, Request, Response, SNAPSHOT_PAGE_MAX,
+    STATS_PAGE_MAX, SessionSnapshot, SessionStats, Stats, ToControl, ToData,
 };
 use kall_shared::version::{BUILD, LINK_VERSION, LINK_VERSION_MIN, negotiate};
 use tracing::{info, warn};
 
-use super::snapshot::{Page, Step};
+use super::page::{Page, Step};
 use crate::shard::placement::Placement;
 
 /// Which accepted connection.
@@ -70,9 +70,22 @@ pub enum Output {
 #[derive(Debug)]
 enum Pending {
     Forward(Origin),
-    Create { origin: Origin, room: RoomId },
-    Snapshot { origin: Origin, page: Page },
-    Stats { gather: u64 },
+    Create {
+        origin: Origin,
+        room: RoomId,
+    },
+    Snapshot {
+        origin: Origin,
+        page: Page<SessionSnapshot>,
+    },
+    SessionStats {
+        origin: Origin,
+        room: Option<RoomId>,
+        page: Page<SessionStats>,
+    },
+    Stats {
+        gather: u64,
+    },
 }
 
 /// Who asked, and under which id.
@@ -173,7 +186,12 @@ impl Router {
                 self.outputs.push(Output::Shutdown);
             }
             Request::Stats => self.stats(origin),
-            Request::Snapshot { after } => self.snapshot(origin, Page::after(after, self.cores)),
+            Request::Snapshot { after } => {
+                self.snapshot(origin, Page::after(after, self.cores, SNAPSHOT_PAGE_MAX));
+            }
+            Request::SessionStats { room, after } => {
+                self.session_stats(origin, room, Page::after(after, self.cores, STATS_PAGE_MAX));
+            }
             Request::CreateSession { ref room, .. } => {
                 let room = room.clone();
                 let core = self.placement.assign(&room);
@@ -283,7 +301,7 @@ impl Router {
         }
     }
 
-    fn snapshot(&mut self, origin: Origin, page: Page) {
+    fn snapshot(&mut self, origin: Origin, page: Page<SessionSnapshot>) {
         match page.next() {
             Step::Ask { core, after } => {
                 self.ask(
@@ -295,6 +313,22 @@ impl Router {
             Step::Done => {
                 let (sessions, more) = page.finish();
                 self.answer(origin, Ok(Response::Snapshot { sessions, more }));
+            }
+        }
+    }
+
+    fn session_stats(&mut self, origin: Origin, room: Option<RoomId>, page: Page<SessionStats>) {
+        match page.next() {
+            Step::Ask { core, after } => {
+                let request = Request::SessionStats {
+                    room: room.clone(),
+                    after,
+                };
+                self.ask(core, request, Pending::SessionStats { origin, room, page });
+            }
+            Step::Done => {
+                let (sessions, more) = page.finish();
+                self.answer(origin, Ok(Response::SessionStats { sessions, more }));
             }
         }
     }
@@ -327,6 +361,17 @@ impl Router {
                 Ok(Response::Snapshot { sessions, more }) => {
                     page.add(sessions, more);
                     self.snapshot(origin, page);
+                }
+                other => self.answer(origin, other),
+            },
+            Some(Pending::SessionStats {
+                origin,
+                room,
+                mut page,
+            }) => match result {
+                Ok(Response::SessionStats { sessions, more }) => {
+                    page.add(sessions, more);
+                    self.session_stats(origin, room, page);
                 }
                 other => self.answer(origin, other),
             },

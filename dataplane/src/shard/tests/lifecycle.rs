@@ -206,6 +206,7 @@ fn a_slot_takes_only_pictures_and_only_of_its_room() {
             session: bob.id,
             mid: Mid::new(mid).expect("valid"),
             track: Some(TrackId::new(track).expect("valid")),
+            wish: SlotWish::default(),
         };
         world.ask(request).expect_err("not to be shown").code
     };

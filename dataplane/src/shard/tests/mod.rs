@@ -18,7 +18,7 @@ use kall_shared::link::{
 };
 use kall_shared::media::{
     Codec, CodecParams, Extension, ExtensionParams, Feedback, Fingerprint, Kind, MediaLine, PublishParams,
-    RemoteTransport, SessionDescription, SessionParams, Source,
+    RemoteTransport, SessionDescription, SessionParams, SlotWish, Source,
 };
 
 use super::{Datagram, Shard, ShardConfig, TransmitBatch};
@@ -257,6 +257,7 @@ impl World {
             session: peer.id,
             mid: Mid::new(mid).expect("valid"),
             track: track.map(|track| TrackId::new(track).expect("valid")),
+            wish: SlotWish::default(),
         };
         self.ask(request).expect("accepted");
     }

@@ -158,6 +158,7 @@ fn act(world: &mut World, random: &mut Random, peers: &mut [Peer], at: &mut [Has
             session,
             mid: Mid::new((2 + random.below(4)).to_string()).expect("valid"),
             track: (random.below(4) != 0).then(|| track(other)),
+            wish: SlotWish::default(),
         }),
         14..=24 => {
             let mut buf = [0; 1500];

@@ -1,15 +1,16 @@
-//! One page of a snapshot, gathered core by core in id order.
+//! One page of a listing of sessions, gathered core by core in id order: a snapshot, or statistics.
 //!
 //! Session ids begin with their core, so pages walk through the cores. A page that says `more` is never
 //! empty, and `more` is only said when a further session has been seen.
 
 use kall_shared::id::SessionId;
-use kall_shared::link::{SNAPSHOT_PAGE_MAX, SessionSnapshot};
 
 /// A page in the making.
 #[derive(Debug)]
-pub(super) struct Page {
-    sessions: Vec<SessionSnapshot>,
+pub(super) struct Page<T> {
+    sessions: Vec<T>,
+    /// Most entries of a page.
+    max: usize,
     core: u8,
     cores: u8,
     after: Option<SessionId>,
@@ -25,11 +26,12 @@ pub(super) enum Step {
     Done,
 }
 
-impl Page {
+impl<T> Page<T> {
     /// The page that follows `after`, or the first one.
-    pub(super) fn after(after: Option<SessionId>, cores: u8) -> Self {
+    pub(super) fn after(after: Option<SessionId>, cores: u8, max: u32) -> Self {
         Self {
             sessions: Vec::new(),
+            max: max as usize,
             core: after.map_or(0, SessionId::core),
             cores,
             after,
@@ -48,8 +50,8 @@ impl Page {
     }
 
     /// Takes the current core's answer. Sessions that do not fit are left to the next page.
-    pub(super) fn add(&mut self, sessions: Vec<SessionSnapshot>, core_has_more: bool) {
-        let room = SNAPSHOT_PAGE_MAX as usize - self.sessions.len();
+    pub(super) fn add(&mut self, sessions: Vec<T>, core_has_more: bool) {
+        let room = self.max - self.sessions.len();
         let fits = sessions.len() <= room;
         // A core that says `more` without a session would be asked for ever.
         self.more = !fits || (core_has_more && !sessions.is_empty());
@@ -58,7 +60,7 @@ impl Page {
         self.after = None;
     }
 
-    pub(super) fn finish(self) -> (Vec<SessionSnapshot>, bool) {
+    pub(super) fn finish(self) -> (Vec<T>, bool) {
         (self.sessions, self.more)
     }
 }
