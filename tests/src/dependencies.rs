@@ -5,7 +5,14 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    const CRATES: [&str; 5] = ["shared", "dataplane", "controlplane", "benches", "tests"];
+    const CRATES: [&str; 6] = [
+        "shared",
+        "dataplane",
+        "controlplane",
+        "benches",
+        "tests",
+        "tests/network",
+    ];
 
     /// The names in the dependency tables of a manifest.
     fn dependencies(manifest: &str) -> Vec<&str> {

@@ -4,6 +4,8 @@
 //! Nothing here knows the data plane's code: it is started as the program that users start, and
 //! seen through the interfaces that users have.
 
+pub use kall_network as network;
+
 mod dependencies;
 pub mod process;
 pub mod server;
