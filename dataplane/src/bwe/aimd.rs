@@ -1,0 +1,284 @@
+//! The delay-based rate: additive or multiplicative increase, multiplicative decrease, after
+//! draft-ietf-rmcat-gcc-02 section 5.5.
+//!
+//! It rises while the path is used normally, waits while a queue drains, and on overuse falls to a part
+//! of what was acknowledged. Rates at which overuse was met are remembered as the link's capacity, near
+//! which it rises slowly.
+
+use std::time::Duration;
+
+use crate::time::Time;
+
+/// How the path is used, as growing or shrinking delay tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Usage {
+    /// The delay shrinks: a queue drains.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "told by the delay detector, which follows")
+    )]
+    Under,
+    /// The delay stays.
+    Normal,
+    /// The delay grows: a queue fills.
+    Over,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Increase,
+    Hold,
+}
+
+/// Share of the acknowledged rate that is kept on overuse: what drains the queue that was built.
+const DECREASE: f64 = 0.85;
+
+/// Growth per second away from the known capacity.
+const INCREASE_PER_SECOND: f64 = 1.08;
+
+/// The estimate rises no further than this multiple of the acknowledged rate, and some bits: what
+/// wasn't sent can't have shown that the path carries it.
+const ACKED_FACTOR: f64 = 1.5;
+const ACKED_EXTRA_BPS: f64 = 10_000.0;
+
+/// Least additive increase, bits per second in each second.
+const ADDITIVE_MIN_BPS: f64 = 4_000.0;
+
+/// Added to the round trip: time until an overuse is seen and answered.
+const REACTION: Duration = Duration::from_millis(100);
+
+/// Longest time an update may count as increase; feedback comes more often.
+const STEP_MAX: Duration = Duration::from_secs(1);
+
+/// The round trip before it is known.
+pub(super) const RTT_DEFAULT: Duration = Duration::from_millis(200);
+
+/// Bounds of the interval between two decreases: a round trip.
+const DECREASE_INTERVAL_MIN: Duration = Duration::from_millis(10);
+const DECREASE_INTERVAL_MAX: Duration = Duration::from_millis(200);
+
+/// The delay-based rate and its state.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Aimd {
+    estimate: f64,
+    state: State,
+    updated: Time,
+    decreased: Option<Time>,
+    capacity: Capacity,
+}
+
+impl Aimd {
+    /// Begins at `estimate` bits per second.
+    pub(super) fn new(now: Time, estimate: f64) -> Self {
+        Self {
+            estimate,
+            state: State::Increase,
+            updated: now,
+            decreased: None,
+            capacity: Capacity::default(),
+        }
+    }
+
+    /// Bits per second.
+    pub(super) fn estimate(&self) -> f64 {
+        self.estimate
+    }
+
+    /// When it last fell.
+    #[cfg_attr(not(test), expect(dead_code, reason = "probing, which follows, asks for it"))]
+    pub(super) fn decreased(&self) -> Option<Time> {
+        self.decreased
+    }
+
+    /// Takes what the last feedback showed. `acked`: bits per second, if measured.
+    pub(super) fn update(&mut self, now: Time, usage: Usage, acked: Option<f64>, rtt: Option<Duration>) {
+        let rtt = rtt.unwrap_or(RTT_DEFAULT);
+        match usage {
+            Usage::Under => self.state = State::Hold,
+            Usage::Over => {
+                if let Some(acked) = acked
+                    && self.may_decrease(now, acked, rtt)
+                {
+                    self.decrease(now, acked);
+                }
+                self.state = State::Hold;
+            }
+            Usage::Normal if self.state == State::Hold => self.state = State::Increase,
+            Usage::Normal => {
+                if let Some(acked) = acked {
+                    self.increase(now, acked, rtt);
+                }
+            }
+        }
+        self.updated = now;
+    }
+
+    fn may_decrease(&self, now: Time, acked: f64, rtt: Duration) -> bool {
+        let interval = rtt.clamp(DECREASE_INTERVAL_MIN, DECREASE_INTERVAL_MAX);
+        self.decreased.is_none_or(|last| now.since(last) >= interval) || acked < self.estimate / 2.0
+    }
+
+    fn decrease(&mut self, now: Time, acked: f64) {
+        let mut target = DECREASE * acked;
+        if target > self.estimate
+            && let Some(capacity) = self.capacity.mean()
+        {
+            target = DECREASE * capacity;
+        }
+        self.estimate = bound(self.estimate.min(target));
+        self.capacity.on_overuse(acked);
+        self.decreased = Some(now);
+    }
+
+    fn increase(&mut self, now: Time, acked: f64, rtt: Duration) {
+        self.capacity.on_normal(acked);
+        let seconds = now.since(self.updated).min(STEP_MAX).as_secs_f64();
+        let raised = if self.capacity.mean().is_some() {
+            self.estimate + self.additive_per_second(rtt) * seconds
+        } else {
+            self.estimate * INCREASE_PER_SECOND.powf(seconds)
+        };
+        let limit = acked * ACKED_FACTOR + ACKED_EXTRA_BPS;
+        // What was once measured isn't taken back because less is sent now.
+        self.estimate = bound(raised.min(limit.max(self.estimate)));
+    }
+
+    /// Near the capacity: one packet of the usual size in the time it takes to see its effect.
+    fn additive_per_second(&self, rtt: Duration) -> f64 {
+        const FRAMES_PER_SECOND: f64 = 30.0;
+        const PACKET_BITS: f64 = 9600.0;
+        let frame_bits = self.estimate / FRAMES_PER_SECOND;
+        let packets = (frame_bits / PACKET_BITS).ceil().max(1.0);
+        (frame_bits / packets / (rtt + REACTION).as_secs_f64()).max(ADDITIVE_MIN_BPS)
+    }
+}
+
+fn bound(estimate: f64) -> f64 {
+    estimate.clamp(super::ESTIMATE_MIN as f64, super::ESTIMATE_MAX as f64)
+}
+
+/// The rate at which overuse was met: mean and spread, in kbit/s.
+#[derive(Debug, Clone, Copy, Default)]
+struct Capacity {
+    mean_kbps: Option<f64>,
+    /// Of the variance, in units of the mean.
+    deviation: f64,
+}
+
+/// Weight of each new overuse.
+const CAPACITY_WEIGHT: f64 = 0.05;
+/// Bounds of the deviation, and the first one.
+const DEVIATION_MIN: f64 = 0.4;
+const DEVIATION_MAX: f64 = 2.5;
+/// Beyond so many standard deviations the capacity is another one.
+const DEVIATIONS: f64 = 3.0;
+
+impl Capacity {
+    fn mean(&self) -> Option<f64> {
+        self.mean_kbps.map(|mean| mean * 1000.0)
+    }
+
+    fn spread(&self, mean: f64) -> f64 {
+        DEVIATIONS * (self.deviation * mean).sqrt()
+    }
+
+    /// More arrives than the link was thought to carry: it carries more.
+    fn on_normal(&mut self, acked: f64) {
+        if let Some(mean) = self.mean_kbps
+            && acked / 1000.0 > mean + self.spread(mean)
+        {
+            self.mean_kbps = None;
+        }
+    }
+
+    fn on_overuse(&mut self, acked: f64) {
+        let sample = acked / 1000.0;
+        match self.mean_kbps {
+            Some(mean) if sample >= mean - self.spread(mean) => {
+                let error = mean - sample;
+                let mean = mean - CAPACITY_WEIGHT * error;
+                self.deviation = ((1.0 - CAPACITY_WEIGHT) * self.deviation
+                    + CAPACITY_WEIGHT * error * error / mean.max(1.0))
+                .clamp(DEVIATION_MIN, DEVIATION_MAX);
+                self.mean_kbps = Some(mean);
+            }
+            // The first, or far below: another link.
+            _ => {
+                self.mean_kbps = Some(sample);
+                self.deviation = DEVIATION_MIN;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RTT: Option<Duration> = Some(Duration::from_millis(50));
+
+    fn at(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    /// Updates every 50 ms with everything that may be sent acknowledged.
+    fn run(aimd: &mut Aimd, from: u64, millis: u64, usage: Usage) {
+        for now in (from..from + millis).step_by(50) {
+            aimd.update(at(now), usage, Some(aimd.estimate()), RTT);
+        }
+    }
+
+    #[test]
+    fn grows_by_eight_percent_a_second() {
+        let mut aimd = Aimd::new(at(0), 1e6);
+        run(&mut aimd, 50, 10_000, Usage::Normal);
+        let expected = 1e6 * INCREASE_PER_SECOND.powi(10);
+        assert!((aimd.estimate() / expected - 1.0).abs() < 0.01, "{aimd:?}");
+    }
+
+    #[test]
+    fn overuse_takes_it_below_what_arrived_and_then_it_rises_slowly() {
+        let mut aimd = Aimd::new(at(0), 2e6);
+        aimd.update(at(50), Usage::Over, Some(1e6), RTT);
+        assert!((aimd.estimate() - 8.5e5).abs() < 1.0);
+        assert_eq!(aimd.decreased(), Some(at(50)));
+        // Within a round trip, and not below half: not again.
+        aimd.update(at(60), Usage::Over, Some(7e5), RTT);
+        assert!((aimd.estimate() - 8.5e5).abs() < 1.0);
+        run(&mut aimd, 100, 1_050, Usage::Normal);
+        let rise = aimd.estimate() - 8.5e5;
+        // One packet of 9443 bits in 150 ms.
+        assert!((50_000.0..75_000.0).contains(&rise), "{rise}");
+    }
+
+    #[test]
+    fn does_not_rise_past_what_is_sent() {
+        let mut aimd = Aimd::new(at(0), 1e6);
+        for now in (50..60_000).step_by(50) {
+            aimd.update(at(now), Usage::Normal, Some(1e6), RTT);
+        }
+        assert!((aimd.estimate() - 1.51e6).abs() < 1.0);
+        // And keeps it when less is sent.
+        aimd.update(at(60_000), Usage::Normal, Some(1e5), RTT);
+        assert!((aimd.estimate() - 1.51e6).abs() < 1.0);
+    }
+
+    #[test]
+    fn waits_while_the_queue_drains() {
+        let mut aimd = Aimd::new(at(0), 1e6);
+        run(&mut aimd, 50, 10_000, Usage::Under);
+        assert!((aimd.estimate() - 1e6).abs() < 1.0);
+    }
+
+    #[test]
+    fn stays_within_its_bounds() {
+        let mut aimd = Aimd::new(at(0), 1e6);
+        for rate in [0.0, f64::MAX, f64::NAN, f64::INFINITY] {
+            for usage in [Usage::Over, Usage::Normal, Usage::Normal] {
+                aimd.update(at(10_000), usage, Some(rate), RTT);
+                let bounds = super::super::ESTIMATE_MIN as f64..=super::super::ESTIMATE_MAX as f64;
+                assert!(bounds.contains(&aimd.estimate()), "{aimd:?}");
+            }
+        }
+    }
+}
