@@ -1,6 +1,11 @@
 //! H.264 payloads (RFC 6184): the NAL units a packet shows, in the three forms that packetization
 //! modes 0 and 1 allow: single, STAP-A and FU-A.
 
+pub mod parameter_sets;
+pub mod sps;
+
+pub use parameter_sets::ParameterSets;
+
 use crate::wire::Malformed;
 
 /// Slice of an IDR picture (H.264 table 7-1).
