@@ -389,8 +389,8 @@ pub struct SessionStats {
     pub rtx_packets: u64,
     /// Packets sent only to measure the path.
     pub padding_packets: u64,
-    /// Bytes waiting to be sent.
-    pub queued_bytes: u64,
+    /// Packets that wait for their turn on the path.
+    pub queued_packets: u64,
     /// What it publishes.
     pub tracks: Vec<TrackStats>,
     /// What it receives on; slots that never carried anything are left out.

@@ -398,7 +398,8 @@ fn params(client: usize) -> SessionParams {
                     nack: true,
                     pli: kind == Kind::Video,
                     fir: false,
-                    transport_cc: true,
+                    // These clients give none about what they receive.
+                    transport_cc: publishes,
                     remb: false,
                 },
             }],

@@ -1,43 +1,83 @@
-//! Whether a layer flows, and how much of it: what the choice between layers rests on.
+//! Whether a layer flows, how much of it, and at which rate of pictures: what the choice between
+//! layers rests on.
 
 use std::time::Duration;
 
 use crate::time::Time;
 
-/// Length of one measuring window. A second evens out key frames well enough to tell layers apart,
-/// whose rates differ by a factor of two or more.
+/// Length of one measuring window.
 const WINDOW: Duration = Duration::from_secs(1);
+
+/// A first rate is given once so much of a window is over: a key frame alone says nothing.
+const FIRST_RATE_AFTER: Duration = Duration::from_millis(300);
 
 /// A layer without packets for so long counts as gone. Screen shares of still pictures pause for
 /// about a second, so this is longer.
 pub const STARVED_AFTER: Duration = Duration::from_secs(2);
 
-/// A layer must carry this much more than the current one, in percent, to be called better: rates
-/// of one layer wander, layers of one track are far apart.
-const BETTER_PERCENT: u64 = 130;
+/// A layer that is silent for so long while its siblings go on counts as gone: a camera gives all of
+/// its layers the same pictures.
+pub const STARVED_BESIDE_SIBLINGS: Duration = Duration::from_millis(700);
 
-/// Bytes over time of one layer.
+/// Temporal layers told apart; more are counted with the highest.
+pub const TEMPORAL_LAYERS: usize = 4;
+
+/// Bytes over time of one layer, by temporal layer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Flow {
     window_start: Option<Time>,
-    window_bytes: u64,
-    bytes_per_second: u64,
+    window_bytes: [u32; TEMPORAL_LAYERS],
+    window_frames: u32,
+    /// Smoothed bits per second of each temporal layer: windows with a key frame weigh no more than
+    /// others, or every key frame would look like a layer that outgrew its path.
+    bps: [u64; TEMPORAL_LAYERS],
+    fps: u16,
+    measured: bool,
     last_packet: Option<Time>,
+    /// Since when packets come without a break.
+    since: Option<Time>,
+    highest_temporal: u8,
 }
 
 impl Flow {
     /// Accounts one packet of `bytes`.
-    pub fn on_packet(&mut self, now: Time, bytes: usize) {
-        self.last_packet = Some(now);
-        let start = *self.window_start.get_or_insert(now);
-        let elapsed = now.since(start);
-        if elapsed >= WINDOW {
-            let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX).max(1);
-            self.bytes_per_second = self.window_bytes.saturating_mul(1_000_000_000) / nanos;
-            self.window_start = Some(now);
-            self.window_bytes = 0;
+    pub fn on_packet(&mut self, now: Time, bytes: usize, temporal: u8, ends_frame: bool) {
+        if !self.flows(now) {
+            // What it was before says little about what it is now, but is better than nothing.
+            self.since = Some(now);
+            self.window_start = None;
         }
-        self.window_bytes += bytes as u64;
+        self.last_packet = Some(now);
+        let start = *self.window_start.get_or_insert_with(|| {
+            self.window_bytes = [0; TEMPORAL_LAYERS];
+            self.window_frames = 0;
+            now
+        });
+        if now.since(start) >= WINDOW {
+            self.close_window(now.since(start));
+            self.window_start = Some(now);
+        }
+        let temporal = usize::from(temporal).min(TEMPORAL_LAYERS - 1);
+        self.highest_temporal = self.highest_temporal.max(temporal as u8);
+        let there = &mut self.window_bytes[temporal];
+        *there = there.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.window_frames += u32::from(ends_frame);
+    }
+
+    fn close_window(&mut self, elapsed: Duration) {
+        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX).max(1);
+        for (bps, bytes) in self.bps.iter_mut().zip(self.window_bytes) {
+            let sample = per_second(u64::from(bytes) * 8, nanos);
+            *bps = if self.measured {
+                (*bps * 2 + sample) / 3
+            } else {
+                sample
+            };
+        }
+        self.fps = u16::try_from(per_second(u64::from(self.window_frames), nanos)).unwrap_or(u16::MAX);
+        self.measured = true;
+        self.window_bytes = [0; TEMPORAL_LAYERS];
+        self.window_frames = 0;
     }
 
     /// Whether packets still come.
@@ -47,76 +87,98 @@ impl Flow {
             .is_some_and(|last| now.since(last) < STARVED_AFTER)
     }
 
-    /// The measured rate in bytes per second; in the first second what has come so far.
+    /// When the newest packet came.
     #[must_use]
-    pub fn rate(&self) -> u64 {
-        if self.bytes_per_second == 0 {
-            self.window_bytes
-        } else {
-            self.bytes_per_second
+    pub fn last_packet(&self) -> Option<Time> {
+        self.last_packet
+    }
+
+    /// For how long packets have come without a break.
+    #[must_use]
+    pub fn flowing_for(&self, now: Time) -> Duration {
+        match self.since {
+            Some(since) if self.flows(now) => now.since(since),
+            _ => Duration::ZERO,
         }
+    }
+
+    /// Bits per second up to a temporal layer, as measured while it flowed; none before there was
+    /// enough to measure.
+    #[must_use]
+    pub fn bps(&self, now: Time, temporal: u8) -> Option<u64> {
+        let end = (usize::from(temporal) + 1).min(TEMPORAL_LAYERS);
+        if self.measured {
+            return Some(self.bps[..end].iter().sum());
+        }
+        let elapsed = now.since(self.window_start?);
+        (elapsed >= FIRST_RATE_AFTER).then(|| {
+            let bytes: u64 = self.window_bytes[..end]
+                .iter()
+                .map(|bytes| u64::from(*bytes))
+                .sum();
+            let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX).max(1);
+            per_second(bytes * 8, nanos)
+        })
+    }
+
+    /// Pictures per second of the last whole window, while it flows.
+    #[must_use]
+    pub fn fps(&self, now: Time) -> u16 {
+        if self.flows(now) { self.fps } else { 0 }
+    }
+
+    /// The highest temporal layer seen.
+    #[must_use]
+    pub fn highest_temporal(&self) -> u8 {
+        self.highest_temporal
     }
 }
 
-/// The layer to take: the one with the highest rate among those that flow, the current one unless
-/// another is clearly better. `None` only when there is no layer at all.
-#[must_use]
-pub fn best_layer<'a>(now: Time, current: Option<u8>, flows: impl Iterator<Item = &'a Flow>) -> Option<u8> {
-    let mut best: Option<(u8, u64)> = None;
-    let mut held: Option<u64> = None;
-    for (index, flow) in flows.enumerate() {
-        let index = index as u8;
-        if !flow.flows(now) {
-            continue;
-        }
-        if current == Some(index) {
-            held = Some(flow.rate());
-        }
-        if best.is_none_or(|(_, rate)| flow.rate() > rate) {
-            best = Some((index, flow.rate()));
-        }
-    }
-    match (best, held) {
-        (Some((_, rate)), Some(held)) if rate * 100 < held * BETTER_PERCENT => current,
-        (Some((index, _)), _) => Some(index),
-        (None, _) => current,
-    }
+fn per_second(amount: u64, nanos: u64) -> u64 {
+    let exact = u128::from(amount) * 1_000_000_000 / u128::from(nanos);
+    u64::try_from(exact).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fed(bytes_per_100ms: usize, until_ms: u64) -> Flow {
-        let mut flow = Flow::default();
-        for millis in (0..=until_ms).step_by(100) {
-            flow.on_packet(Time::from_millis(millis), bytes_per_100ms);
+    fn fed(flow: &mut Flow, bytes: usize, from_ms: u64, until_ms: u64) {
+        for (frame, millis) in (from_ms..=until_ms).step_by(50).enumerate() {
+            flow.on_packet(Time::from_millis(millis), bytes, (frame % 2) as u8, true);
         }
-        flow
     }
 
     #[test]
-    fn the_largest_flowing_layer_wins_and_is_kept_against_small_differences() {
-        let now = Time::from_millis(3_000);
-        let flows = [fed(1_000, 3_000), fed(4_000, 3_000), fed(4_400, 3_000)];
-        assert_eq!(best_layer(now, None, flows.iter()), Some(2));
-        assert_eq!(best_layer(now, Some(1), flows.iter()), Some(1));
-        assert_eq!(best_layer(now, Some(0), flows.iter()), Some(2));
+    fn rates_are_by_temporal_layer_and_smoothed() {
+        let mut flow = Flow::default();
+        fed(&mut flow, 500, 0, 5_000);
+        let now = Time::from_millis(5_000);
+        // 20 pictures of 500 bytes a second, every other one in the upper layer.
+        assert_eq!(flow.bps(now, 0).unwrap() / 1000, 40);
+        assert_eq!(flow.bps(now, 3).unwrap() / 1000, 80);
+        assert_eq!((flow.fps(now), flow.highest_temporal()), (20, 1));
+        // A key frame of 50 kB moves the rate, but does not make it.
+        flow.on_packet(now, 50_000, 0, true);
+        fed(&mut flow, 500, 5_050, 7_000);
+        let bps = flow.bps(Time::from_millis(7_000), 3).unwrap();
+        assert!((80_000..250_000).contains(&bps), "{bps}");
     }
 
     #[test]
-    fn a_starved_layer_is_left() {
-        let now = Time::from_millis(4_000);
-        let flows = [fed(1_000, 4_000), fed(9_000, 1_500)];
-        assert_eq!(best_layer(now, Some(1), flows.iter()), Some(0));
-    }
-
-    #[test]
-    fn with_nothing_flowing_the_choice_stays() {
-        let flows = [fed(1_000, 0)];
+    fn a_first_rate_comes_soon_and_survives_a_pause() {
+        let mut flow = Flow::default();
+        fed(&mut flow, 500, 0, 200);
+        assert_eq!(flow.bps(Time::from_millis(200), 3), None);
+        fed(&mut flow, 500, 250, 1_500);
+        assert!(flow.bps(Time::from_millis(1_500), 3).is_some());
+        assert!(!flow.flows(Time::from_millis(3_600)));
+        assert!(flow.bps(Time::from_millis(3_600), 3).is_some());
+        assert_eq!(flow.flowing_for(Time::from_millis(3_600)), Duration::ZERO);
+        fed(&mut flow, 500, 4_000, 4_500);
         assert_eq!(
-            best_layer(Time::from_millis(9_000), Some(0), flows.iter()),
-            Some(0)
+            flow.flowing_for(Time::from_millis(4_500)),
+            Duration::from_millis(500)
         );
     }
 }

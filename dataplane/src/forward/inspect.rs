@@ -20,6 +20,8 @@ pub fn payload_facts(
 ) -> PayloadFacts {
     let mut facts = PayloadFacts {
         picture_id: None,
+        size: None,
+        parameter_sets: false,
         meta: PacketMeta {
             marker: packet.marker(),
             ..PacketMeta::default()
@@ -59,6 +61,7 @@ fn read_payload(codec: Codec, payload: &[u8], facts: &mut PayloadFacts) {
             meta.layer_sync = descriptor.layer_sync;
             meta.start_of_frame = descriptor.is_frame_start();
             meta.keyframe_start = descriptor.is_keyframe();
+            facts.size = descriptor.frame_size();
         }
         Codec::Vp9 => {
             let Ok(descriptor) = vp9::Descriptor::parse(payload) else {
@@ -71,6 +74,7 @@ fn read_payload(codec: Codec, payload: &[u8], facts: &mut PayloadFacts) {
             meta.layer_sync = descriptor.layers.is_some_and(|layers| layers.switching_up);
             meta.start_of_frame = descriptor.is_picture_start();
             meta.keyframe_start = descriptor.is_keyframe();
+            facts.size = descriptor.frame_size();
         }
         Codec::H264 => {
             let Ok(found) = h264::inspect(payload) else {
@@ -80,6 +84,7 @@ fn read_payload(codec: Codec, payload: &[u8], facts: &mut PayloadFacts) {
             // picture is known only beside the packet before it.
             meta.keyframe_start = found.is_keyframe_start();
             meta.start_of_frame = found.sps;
+            facts.parameter_sets = found.sps || found.pps;
         }
     }
 }

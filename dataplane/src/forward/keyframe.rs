@@ -71,6 +71,11 @@ impl KeyframeGate {
         due
     }
 
+    /// Requests of a layer of this size are spaced like this from now on.
+    pub fn space(&mut self, spacing: Duration) {
+        self.spacing = spacing;
+    }
+
     /// When [`Self::poll`] has something to send.
     #[must_use]
     pub fn poll_deadline(&self) -> Time {

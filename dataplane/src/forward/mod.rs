@@ -1,8 +1,11 @@
 //! What turns a publisher's packets into a subscriber's: publications, slots, rewriting.
 
+pub mod allocator;
+pub mod dynacast;
 pub mod flow;
 pub mod inspect;
 pub mod keyframe;
+pub mod layers;
 pub mod projection;
 pub mod publication;
 pub mod rewriter;

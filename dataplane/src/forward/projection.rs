@@ -187,6 +187,7 @@ impl Projection {
                 keyidx: meta.keyidx.map(|key| key.wrapping_sub(self.key_offset) & 0x1f),
             },
             switched: false,
+            parameter_sets: None,
         }
     }
 

@@ -6,11 +6,14 @@
 
 use std::time::Duration;
 
-use kall_shared::id::{Mid, TrackId};
-use kall_shared::media::{CodecParams, Kind, Source};
+use kall_shared::id::{Mid, Rid, TrackId};
+use kall_shared::media::{CodecParams, Kind, PublishParams, Source};
 
-use crate::forward::flow::{Flow, best_layer};
-use crate::forward::keyframe::{KeyframeGate, SPACING_LOW};
+use crate::codec::{FrameSize, h264};
+use crate::forward::dynacast::Dynacast;
+use crate::forward::flow::Flow;
+use crate::forward::keyframe::{KeyframeGate, SPACING_HIGH, SPACING_LOW};
+use crate::forward::layers::{LAYERS_MAX, LayerView, Ranks, TrackView};
 use crate::forward::rewriter::SourceId;
 use crate::rtp::nack_generator::Noted;
 use crate::rtp::packet_ring::NotKept;
@@ -38,8 +41,17 @@ pub struct Subscriber {
     pub session: Key,
     /// Index of its slot.
     pub slot: u8,
-    /// Bit `n` set: packets of layer `n` are wanted.
-    pub layers: u8,
+    /// Bit `n` set: packets of layer `n` are wanted. Changed by [`Publication::set_layers`] alone, which
+    /// keeps count.
+    layers: u8,
+}
+
+impl Subscriber {
+    /// Whether packets of a layer are wanted.
+    #[must_use]
+    pub fn takes(&self, layer: u8) -> bool {
+        self.layers & 1 << layer != 0
+    }
 }
 
 /// What one layer has once its first packet came.
@@ -58,6 +70,8 @@ pub struct LayerStream {
     pub forward_from: u64,
     /// Its codec as the publisher sends it.
     pub codec: CodecParams,
+    /// The newest parameter sets, of a codec that has them.
+    pub parameter_sets: Option<Box<h264::ParameterSets>>,
 }
 
 /// One encoding of a track.
@@ -69,6 +83,14 @@ pub struct Layer {
     pub keyframes: KeyframeGate,
     /// How much comes.
     pub flow: Flow,
+    /// Of the newest key frame, if the codec tells.
+    pub size: Option<FrameSize>,
+    /// Slots that take it or wait for it.
+    takers: u32,
+    /// Sequence numbers asked for again, and key frames asked for.
+    pub nack_sent: u64,
+    /// Key frames asked for.
+    pub pli_sent: u64,
 }
 
 /// What is known of a payload before it is kept; the rest of [`PacketMeta`] comes from the packet.
@@ -76,6 +98,10 @@ pub struct Layer {
 pub struct PayloadFacts {
     /// VP8 or VP9 picture id and whether it has 15 bits.
     pub picture_id: Option<(u16, bool)>,
+    /// Size of the picture, where its key frame tells.
+    pub size: Option<FrameSize>,
+    /// The payload has parameter sets (H264).
+    pub parameter_sets: bool,
     /// Facts that are taken over as they are.
     pub meta: PacketMeta,
 }
@@ -144,23 +170,40 @@ pub struct Publication {
     pub started: bool,
     /// Its encodings, in the order of the offer.
     pub layers: Vec<Layer>,
-    /// The layer slots are to take.
-    pub best: u8,
+    /// Their names; empty for a single encoding.
+    pub rids: Vec<Rid>,
+    /// Their order by size.
+    pub ranks: Ranks,
+    /// What its publisher is told to send.
+    pub dynacast: Dynacast,
+    /// Which layers flowed when they were looked at last, by bit.
+    flowing: u8,
+    /// When they are looked at again.
+    pub look_at: Time,
     /// Who takes it.
     pub subscribers: Vec<Subscriber>,
 }
 
+/// How often the layers of a track that flows are looked at: a tenth of what a picture may freeze.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
 impl Publication {
     /// A track nothing has come of yet.
     #[must_use]
-    pub fn new(owner: Key, mid: Mid, track: TrackId, source: Source, layers: usize, muted: bool) -> Self {
+    pub fn new(owner: Key, mid: Mid, publish: &PublishParams, layers: usize, now: Time) -> Self {
         let layer = || Layer {
             stream: None,
             keyframes: KeyframeGate::new(SPACING_LOW),
             flow: Flow::default(),
+            size: None,
+            takers: 0,
+            nack_sent: 0,
+            pli_sent: 0,
         };
+        let layers = layers.min(LAYERS_MAX);
+        let (source, muted) = (publish.source, publish.muted);
         Self {
-            track,
+            track: publish.track.clone(),
             owner,
             mid,
             kind: source.kind(),
@@ -168,7 +211,11 @@ impl Publication {
             muted,
             started: false,
             layers: std::iter::repeat_with(layer).take(layers).collect(),
-            best: 0,
+            rids: publish.rids.clone(),
+            ranks: Ranks::of_offer(layers),
+            dynacast: Dynacast::new(now),
+            flowing: 0,
+            look_at: Time::FAR_FUTURE,
             subscribers: Vec::new(),
         }
     }
@@ -213,6 +260,7 @@ impl Publication {
                 picture: PictureIdUnwrapper::new(),
                 forward_from: 0,
                 codec: packet.codec,
+                parameter_sets: None,
             });
         }
         let Some(stream) = &mut layer.stream else {
@@ -239,6 +287,11 @@ impl Publication {
             let before = stream.ring.get(seq.saturating_sub(1));
             keyframe_start = before.is_some_and(|(before, _)| before.ts != ts);
         }
+        let mut size = packet.facts.size;
+        if packet.facts.parameter_sets {
+            let sets = stream.parameter_sets.get_or_insert_default();
+            size = sets.on_payload(packet.payload).and_then(h264::sps::frame_size);
+        }
         let late = stream.ring.highest().is_some_and(|highest| seq < highest);
         let meta = PacketMeta {
             seq,
@@ -247,6 +300,9 @@ impl Publication {
             recovered,
             pt: packet.codec.pt,
             keyframe_start,
+            lacks_parameter_sets: keyframe_start
+                && !packet.facts.meta.start_of_frame
+                && stream.parameter_sets.is_some(),
             picture_id: packet
                 .facts
                 .picture_id
@@ -257,13 +313,23 @@ impl Publication {
             Ok(()) => {}
             Err(NotKept::Duplicate | NotKept::TooOld | NotKept::TooLong) => return Taken::Duplicate,
         }
-        layer.flow.on_packet(now, len);
+        if len > 0 {
+            layer.flow.on_packet(now, len, meta.temporal, meta.marker);
+        }
         let noted = stream.nack.on_packet(now, seq, recovered);
         if meta.keyframe_start {
             stream.nack.on_keyframe(seq);
             layer.keyframes.on_keyframe();
         }
+        if size.is_some() && size != layer.size {
+            layer.size = size;
+            self.measure();
+        }
         self.started = true;
+        if kind == Kind::Video {
+            let next = if first_of_stream { now } else { now + LOOK_INTERVAL };
+            self.look_at = self.look_at.min(next);
+        }
         Taken::Kept {
             seq,
             late,
@@ -286,13 +352,124 @@ impl Publication {
         }
     }
 
-    /// Chooses the layer again; true when it changed.
-    pub fn choose_layer(&mut self, now: Time) -> bool {
-        let flows = self.layers.iter().map(|layer| &layer.flow);
-        let best = best_layer(now, Some(self.best), flows).unwrap_or(self.best);
-        let changed = best != self.best;
-        self.best = best;
+    /// Orders the layers by their sizes, and spaces key frames of the larger ones further.
+    fn measure(&mut self) {
+        self.ranks = Ranks::measure(self.layers.iter().map(|layer| layer.size));
+        for (rank, layer) in self.ranks.ascending().iter().enumerate() {
+            if let Some(layer) = self.layers.get_mut(usize::from(*layer)) {
+                layer
+                    .keyframes
+                    .space(if rank == 0 { SPACING_LOW } else { SPACING_HIGH });
+            }
+        }
+        // Whoever chose by the old order chooses again.
+        self.flowing = u8::MAX;
+    }
+
+    /// What a choice between the layers rests on.
+    #[must_use]
+    pub fn view(&self) -> TrackView {
+        let mut layers = [LayerView::default(); LAYERS_MAX];
+        for (index, (view, layer)) in layers.iter_mut().zip(&self.layers).enumerate() {
+            *view = LayerView {
+                flow: layer.flow,
+                size: layer.size,
+                wanted_since: self.dynacast.wanted_since(index as u8),
+            };
+        }
+        TrackView {
+            layers,
+            ranks: self.ranks,
+        }
+    }
+
+    /// Looks which layers can be had. True when that changed since the last look: slots choose anew.
+    pub fn look(&mut self, now: Time) -> bool {
+        if now < self.look_at {
+            return false;
+        }
+        let view = self.view();
+        let newest = view.newest_packet();
+        let mut flowing = 0;
+        let mut any = false;
+        for (index, layer) in view.layers[..self.layers.len()].iter().enumerate() {
+            any |= layer.flow.flows(now);
+            flowing |= u8::from(layer.available(now, newest)) << (2 * index);
+            flowing |= u8::from(layer.flows(now, newest)) << (2 * index + 1);
+        }
+        // A track that has stopped is looked at again when a packet comes.
+        self.look_at = if any {
+            now + LOOK_INTERVAL
+        } else {
+            Time::FAR_FUTURE
+        };
+        let changed = flowing != self.flowing;
+        self.flowing = flowing;
         changed
+    }
+
+    /// Says which layers a slot takes or waits for. True when the number of takers of any changed.
+    pub fn set_layers(&mut self, session: Key, slot: u8, layers: u8) -> bool {
+        let found = self
+            .subscribers
+            .iter_mut()
+            .find(|subscriber| subscriber.session == session && subscriber.slot == slot);
+        let Some(subscriber) = found else {
+            return false;
+        };
+        let before = std::mem::replace(&mut subscriber.layers, layers);
+        self.count(before, layers);
+        before != layers
+    }
+
+    fn count(&mut self, before: u8, after: u8) {
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            let bit = |mask: u8| mask >> index & 1 == 1;
+            match (bit(before), bit(after)) {
+                (false, true) => layer.takers += 1,
+                (true, false) => {
+                    layer.takers = layer.takers.saturating_sub(1);
+                    if layer.takers == 0 {
+                        layer.keyframes.cancel();
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// How many slots take each layer or wait for it.
+    #[must_use]
+    pub fn takers(&self) -> [u32; LAYERS_MAX] {
+        let mut takers = [0; LAYERS_MAX];
+        for (count, layer) in takers.iter_mut().zip(&self.layers) {
+            *count = layer.takers;
+        }
+        takers
+    }
+
+    /// Adds a slot that takes nothing yet.
+    pub fn subscribe(&mut self, session: Key, slot: u8) {
+        self.subscribers.push(Subscriber {
+            session,
+            slot,
+            layers: 0,
+        });
+    }
+
+    /// Some layer's stream: all layers of a track have one codec.
+    #[must_use]
+    pub fn any_stream(&self) -> Option<&LayerStream> {
+        self.layers.iter().find_map(|layer| layer.stream.as_ref())
+    }
+
+    /// The rids and whether each is wanted; empty for a single encoding.
+    #[must_use]
+    pub fn dynacast_layers(&self) -> Vec<(Rid, bool)> {
+        let named = self.rids.iter().cloned().enumerate();
+        named
+            .map(|(index, rid)| (rid, self.dynacast.wanted_since(index as u8).is_some()))
+            .collect()
     }
 
     /// Asks for a key frame of a layer when its gate allows; the gate is polled by the owner.
@@ -305,21 +482,10 @@ impl Publication {
         }
     }
 
-    /// The entry of a slot among the subscribers.
-    pub fn subscriber_mut(&mut self, session: Key, slot: u8) -> Option<&mut Subscriber> {
-        self.subscribers
-            .iter_mut()
-            .find(|subscriber| subscriber.session == session && subscriber.slot == slot)
-    }
-
     /// Removes a slot from the subscribers.
     pub fn unsubscribe(&mut self, session: Key, slot: u8) {
+        self.set_layers(session, slot, 0);
         self.subscribers
             .retain(|subscriber| !(subscriber.session == session && subscriber.slot == slot));
-        if self.subscribers.is_empty() {
-            for layer in &mut self.layers {
-                layer.keyframes.cancel();
-            }
-        }
     }
 }

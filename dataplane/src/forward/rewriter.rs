@@ -50,6 +50,9 @@ pub struct Out {
     /// First packet of its source here. If the source has newer packets already (the entry point was
     /// itself a late one), the caller feeds them from the packet ring now.
     pub switched: bool,
+    /// The number before this one, kept free for the parameter sets that the first packet of a source
+    /// lacks.
+    pub parameter_sets: Option<u64>,
 }
 
 /// What the new source of a slot has to do with the old one.
@@ -195,6 +198,11 @@ impl Rewriter {
         self.target = None;
     }
 
+    /// The current source stops now, though the awaited one has not begun: the path can't carry it.
+    pub fn stop_current(&mut self) {
+        self.live &= self.target.is_none();
+    }
+
     /// The source whose key frame (or first packet) is awaited.
     #[must_use]
     pub fn awaited(&self) -> Option<SourceId> {
@@ -250,6 +258,9 @@ impl Rewriter {
             Place::Ahead(seq) => {
                 let mut out = self.current.project(meta, seq, None);
                 out.switched = switched;
+                if switched && meta.lacks_parameter_sets {
+                    out.parameter_sets = out.seq.checked_sub(1).filter(|&before| self.sent.insert(before));
+                }
                 // RFC 3551 section 4.1: the first packet of a talkspurt; a receiver resets its delay there.
                 out.marker |= switched && self.kind == Kind::Audio;
                 self.current.advance(meta);
@@ -278,6 +289,12 @@ impl Rewriter {
     #[must_use]
     pub fn timestamp(&self, source: SourceId, ts: i64) -> Option<u32> {
         (self.live && self.current.source() == Some(source)).then(|| (ts - self.current.ts_offset()) as u32)
+    }
+
+    /// RTP ticks a second.
+    #[must_use]
+    pub fn clock_rate(&self) -> u32 {
+        self.clock_rate
     }
 
     /// The highest sequence number sent.
@@ -386,6 +403,7 @@ impl Rewriter {
             Some(last) if self.kind == Kind::Video && !last.marker => last.seq + 2,
             Some(last) => last.seq + 1,
         };
+        let seq = seq + u64::from(meta.lacks_parameter_sets);
         std::mem::swap(&mut self.current, &mut self.tail);
         self.tail_until = now + TAIL;
         self.reference = None;

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use kall_shared::id::Mid;
 use kall_shared::link::SlotReason;
-use kall_shared::media::{CodecParams, Kind};
+use kall_shared::media::{CodecParams, Kind, SlotWish};
 
 use crate::forward::keyframe::SubscriberLimit;
 use crate::forward::publication::LayerStream;
 use crate::forward::rewriter::{FIRST_SEQ_END, Out, Relation, Rewriter, SourceId, Withheld};
 use crate::rtp::nack_map::{NackMap, NotResent, Sent};
 use crate::rtp::packet_ring::PacketMeta;
-use crate::rtp::{CaptureClock, SendStream};
+use crate::rtp::{CaptureClock, RateMeter, SendStream};
 use crate::session::formats::ExtensionIds;
 use crate::shard::slab::Key;
 use crate::srtp::EgressGuard;
@@ -48,6 +48,28 @@ pub struct SlotSeed {
     pub first_ts: u32,
 }
 
+/// What of its occupant a slot is to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Aim {
+    /// Index of the layer.
+    pub layer: u8,
+    /// Highest temporal layer of it.
+    pub temporal: u8,
+}
+
+/// What happened on a slot since it was made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SlotCounts {
+    /// Sequence numbers the receiver asked for again.
+    pub nack_received: u64,
+    /// Key frames it asked for.
+    pub pli_received: u64,
+    /// Packets sent again.
+    pub rtx_packets: u64,
+    /// Changes of the layer that is shown, of one track.
+    pub layer_changes: u64,
+}
+
 /// One receiving line.
 #[derive(Debug)]
 pub struct Slot {
@@ -67,7 +89,22 @@ pub struct Slot {
     send: SendStream,
     epoch: u32,
     occupant: Option<Key>,
-    target_layer: u8,
+    /// What the receiver wants of the occupant.
+    pub wish: SlotWish,
+    /// What it is to show; none while it has not been given anything of its occupant.
+    aim: Option<Aim>,
+    /// The highest temporal layer that is forwarded of the current source.
+    temporal: u8,
+    /// The layer shown last.
+    layer: u8,
+    /// Held back because the path is too narrow.
+    paused: bool,
+    /// Not to be given more before: it was given less a moment ago.
+    pub hold_until: Time,
+    /// What it sends.
+    pub sent: RateMeter,
+    /// For statistics.
+    pub counts: SlotCounts,
     /// The publication of the packets sent last: another one makes a switch one of tracks.
     fed_by: Option<Key>,
     reason: Option<SlotReason>,
@@ -103,7 +140,14 @@ impl Slot {
             send: SendStream::new(seed.ssrc),
             epoch: 0,
             occupant: None,
-            target_layer: 0,
+            wish: SlotWish::default(),
+            aim: None,
+            temporal: 0,
+            layer: 0,
+            paused: false,
+            hold_until: Time::ZERO,
+            sent: RateMeter::default(),
+            counts: SlotCounts::default(),
             fed_by: None,
             reason: None,
             requests: SubscriberLimit::new(),
@@ -134,6 +178,12 @@ impl Slot {
         self.ssrc == ssrc || self.rtx.as_ref().is_some_and(|rtx| rtx.ssrc == ssrc)
     }
 
+    /// RTP ticks a second.
+    #[must_use]
+    pub fn clock_rate(&self) -> u32 {
+        self.rewriter.clock_rate()
+    }
+
     /// Rises with every change of occupant.
     #[must_use]
     pub fn epoch(&self) -> u32 {
@@ -159,32 +209,85 @@ impl Slot {
         news
     }
 
-    /// Gives the slot to another publication, or to nobody. The numbers go on.
-    pub fn occupy(&mut self, occupant: Option<Key>, layer: u8) {
+    /// Gives the slot to another publication, or to nobody. The numbers go on; what of it to show is
+    /// said by [`Self::aim`].
+    pub fn occupy(&mut self, occupant: Option<Key>) {
         if self.occupant == occupant {
             return;
         }
         self.epoch = self.epoch.wrapping_add(1);
         self.occupant = occupant;
-        self.target_layer = layer;
+        self.wish = SlotWish::default();
+        self.aim = None;
+        self.paused = false;
+        self.hold_until = Time::ZERO;
         self.reason = None;
         self.rewriter.stop();
     }
 
     /// Stops for a while, as for a muted track: what comes next starts at an entry point.
-    pub fn pause(&mut self) {
+    pub fn interrupt(&mut self) {
         self.rewriter.stop();
     }
 
-    /// Says which layer of the occupant to take from its next entry point on.
-    pub fn aim(&mut self, layer: u8) {
-        self.target_layer = layer;
+    /// Says what of the occupant to show from its next entry point on.
+    pub fn aim(&mut self, aim: Aim) {
+        self.aim = Some(aim);
+        self.paused = false;
+    }
+
+    /// The current layer is too much for the path, and the smaller one aimed at has not begun: only its
+    /// base goes on, or where there is none nothing. `temporal_layers`: whether it has a base.
+    pub fn cut_current(&mut self, temporal_layers: bool) {
+        if temporal_layers {
+            self.temporal = 0;
+        } else {
+            self.rewriter.stop_current();
+        }
+    }
+
+    /// Gives it nothing of its occupant, for now.
+    pub fn withhold(&mut self) {
+        self.aim = None;
+        self.rewriter.stop();
+    }
+
+    /// Holds the picture back because the path is too narrow for it. True when that is news.
+    pub fn pause(&mut self) -> bool {
+        self.withhold();
+        !std::mem::replace(&mut self.paused, true)
+    }
+
+    /// Whether it is held back.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// What it is to show of its occupant.
+    #[must_use]
+    pub fn aimed(&self) -> Option<Aim> {
+        self.aim
     }
 
     /// The publication and layer the slot takes next.
     #[must_use]
     pub fn target(&self) -> Option<(Key, u8)> {
-        self.occupant.map(|publication| (publication, self.target_layer))
+        Some((self.occupant?, self.aim?.layer))
+    }
+
+    /// The layer that is shown now.
+    #[must_use]
+    pub fn shown_layer(&self) -> Option<u8> {
+        self.rewriter.source().map(|_| self.layer)
+    }
+
+    /// The layers it needs packets of, by bit: the one shown until the one aimed at has taken over.
+    #[must_use]
+    pub fn wanted_layers(&self) -> u8 {
+        let aimed = self.aim.map_or(0, |aim| 1u8 << aim.layer);
+        let shown = self.shown_layer().filter(|_| self.aim.is_some());
+        aimed | shown.map_or(0, |layer| 1 << layer)
     }
 
     /// Whether a key frame would start or change what is shown.
@@ -206,7 +309,10 @@ impl Slot {
         meta: &PacketMeta,
     ) -> Result<Out, Withheld> {
         let source = stream.source;
-        if layer == self.target_layer {
+        let Some(aim) = self.aim else {
+            return Err(Withheld::OtherSource);
+        };
+        if layer == aim.layer {
             let same = self.fed_by == Some(publication);
             let relation = if same {
                 Relation::SameTrack
@@ -219,18 +325,56 @@ impl Slot {
             // A publisher's padding is for the publisher's path; here it would only be a gap.
             return Err(Withheld::Dropped);
         }
+        if self.shows(source) && self.is_thinned_out(aim, layer, meta) && self.rewriter.discard(source, meta)
+        {
+            return Err(Withheld::Dropped);
+        }
         let out = self.rewriter.rewrite(now, source, meta, stream.recv.sr_pair())?;
         if out.switched {
+            self.counts.layer_changes += u64::from(self.fed_by == Some(publication) && layer != self.layer);
             self.fed_by = Some(publication);
+            self.layer = layer;
+            // Every picture after a key frame depends on nothing before it.
+            self.temporal = aim.temporal;
         }
         Ok(out)
+    }
+
+    /// Follows the aim through the temporal layers of the current source, and tells whether a packet is
+    /// of one that is left out. Down at any picture; up one layer at a time, at a picture that depends
+    /// on nothing of the layers left out (RFC 7741 section 4.2, Y; RFC 9628 section 4.2, U).
+    fn is_thinned_out(&mut self, aim: Aim, layer: u8, meta: &PacketMeta) -> bool {
+        if meta.start_of_frame && layer == aim.layer {
+            if self.temporal > aim.temporal {
+                self.temporal = aim.temporal;
+            } else if meta.temporal == self.temporal.saturating_add(1)
+                && meta.temporal <= aim.temporal
+                && meta.layer_sync
+            {
+                self.temporal = meta.temporal;
+            }
+        }
+        meta.temporal > self.temporal
     }
 
     /// Remembers a packet that was sealed. True when a sender report should follow at once.
     pub fn on_sent(&mut self, now: Time, stream: &LayerStream, meta: &PacketMeta, out: &Out) -> bool {
         self.nacks
             .on_sent(now, stream.source, meta.seq, out, meta.keyframe_start);
+        self.sent.add(now, usize::from(meta.payload_len));
         self.send.on_sent(now, usize::from(meta.payload_len)) || out.switched
+    }
+
+    /// RTP timestamp of the newest packet sent.
+    #[must_use]
+    pub fn newest_sent(&self) -> Option<u32> {
+        self.nacks.recent(0).map(|sent| sent.timestamp)
+    }
+
+    /// A packet of the last ones sent, for a probe to repeat; none when nothing was sent lately.
+    #[must_use]
+    pub fn recent(&self, back: u64) -> Option<Sent> {
+        self.nacks.recent(back)
     }
 
     /// What to send again for a number the receiver misses.
@@ -243,6 +387,7 @@ impl Slot {
 
     /// Remembers a retransmission that was sealed.
     pub fn on_resent(&mut self, now: Time, seq: u64) {
+        self.counts.rtx_packets += 1;
         self.nacks.on_resent(now, seq);
     }
 
@@ -260,6 +405,12 @@ impl Slot {
     #[must_use]
     pub fn shows(&self, source: SourceId) -> bool {
         self.rewriter.source() == Some(source)
+    }
+
+    /// What was sent and what the receiver said of it.
+    #[must_use]
+    pub fn send_stream(&self) -> &SendStream {
+        &self.send
     }
 
     /// What the receiver reports about the slot.

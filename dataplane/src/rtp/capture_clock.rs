@@ -21,8 +21,10 @@ pub struct SrPair {
 }
 
 impl SrPair {
-    /// Age up to which a pair may align two layers: clocks drift, and a muted source stops reporting.
-    pub const FRESH: Duration = Duration::from_secs(10);
+    /// Age up to which a pair may align two layers. A layer that nobody took reports nothing, and its
+    /// first key frame must not wait for a report: the clocks of one publisher drift apart by less
+    /// than 100 ppm, 6 ms in that time.
+    pub const FRESH: Duration = Duration::from_secs(60);
 
     /// Whether the pair is young enough to align by.
     #[must_use]

@@ -160,6 +160,13 @@ impl NackMap {
         }
     }
 
+    /// The packet `back` numbers below the highest, if it is there: what a probe repeats.
+    #[must_use]
+    pub fn recent(&self, back: u64) -> Option<Sent> {
+        let seq = self.highest?.checked_sub(back)?;
+        self.entries[self.index(seq)].filter(|sent| sent.seq == seq)
+    }
+
     fn index(&self, seq: u64) -> usize {
         (seq % self.entries.len() as u64) as usize
     }
@@ -178,6 +185,7 @@ mod tests {
             marker: false,
             ids: PictureIds::default(),
             switched: false,
+            parameter_sets: None,
         };
         map.on_sent(Time::from_millis(at), SourceId(1), seq + 1000, &out, key);
     }

@@ -48,6 +48,8 @@ pub struct PacketMeta {
     pub keyframe_start: bool,
     /// First packet of a frame.
     pub start_of_frame: bool,
+    /// A key frame that begins without the parameter sets it needs, which are known from before (H264).
+    pub lacks_parameter_sets: bool,
     /// It came as a retransmission.
     pub recovered: bool,
     /// RFC 6464 level, 0 (loud) to 127 (silent) in -dBov.
@@ -78,6 +80,7 @@ impl Default for PacketMeta {
             marker: false,
             keyframe_start: false,
             start_of_frame: false,
+            lacks_parameter_sets: false,
             recovered: false,
             audio_level: None,
             voice: false,

@@ -39,6 +39,21 @@ struct LastPacket {
     ts: i64,
 }
 
+/// What came of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// Packets of the primary stream.
+    pub packets: u64,
+    /// Payload, retransmissions included.
+    pub bytes: u64,
+    /// Packets that did not come on the primary stream.
+    pub lost: u64,
+    /// Packets that came as retransmissions.
+    pub recovered: u64,
+    /// Jitter in RTP ticks.
+    pub jitter: u32,
+}
+
 /// One inbound SSRC.
 #[derive(Debug, Clone)]
 pub struct RecvStream {
@@ -193,6 +208,22 @@ impl RecvStream {
         })
     }
 
+    /// What came since the start.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let expected = self
+            .seq
+            .highest()
+            .map_or(0, |highest| highest - self.first_seq + 1);
+        Totals {
+            packets: self.packets,
+            bytes: self.bytes,
+            lost: expected.saturating_sub(self.packets),
+            recovered: self.recovered,
+            jitter: (self.jitter_16 >> 4) as u32,
+        }
+    }
+
     /// Packets found missing since the last call, for a receive-side estimate.
     pub fn take_lost(&mut self) -> u32 {
         let Some(highest) = self.seq.highest() else {
@@ -232,12 +263,6 @@ impl RecvStream {
     #[must_use]
     pub fn highest(&self) -> Option<u64> {
         self.seq.highest()
-    }
-
-    /// Packets of the primary stream, payload bytes of both, and packets that came by retransmission.
-    #[must_use]
-    pub fn totals(&self) -> (u64, u64, u64) {
-        (self.packets, self.bytes, self.recovered)
     }
 }
 

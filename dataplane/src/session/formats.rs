@@ -68,8 +68,18 @@ pub fn format_of(line: &MediaLine, payload_type: u8) -> Option<Format> {
     })
 }
 
+/// The payload type plain Opus has on a line, for the blocks of redundant audio.
+#[must_use]
+pub fn opus_pt(line: &MediaLine) -> Option<u8> {
+    line.codecs
+        .iter()
+        .find(|codec| codec.codec == Codec::Opus)
+        .map(|codec| codec.pt)
+}
+
 /// The receiver's codec that can take what a publisher sends as `published`. H264 must match in
-/// profile and constraints; levels may differ (level-asymmetry-allowed, RFC 6184 section 8.1).
+/// profile and constraints; levels may differ (level-asymmetry-allowed, RFC 6184 section 8.1). Redundant
+/// audio is taken apart for a receiver that knows plain Opus only.
 #[must_use]
 pub fn receiver_codec(line: &MediaLine, published: &CodecParams) -> Option<CodecParams> {
     let profile = |codec: &CodecParams| codec.h264_profile.map(|profile| profile >> 8);
@@ -78,6 +88,11 @@ pub fn receiver_codec(line: &MediaLine, published: &CodecParams) -> Option<Codec
         .find(|codec| {
             codec.codec == published.codec
                 && (codec.codec != Codec::H264 || profile(codec) == profile(published))
+        })
+        .or_else(|| {
+            line.codecs
+                .iter()
+                .find(|codec| published.codec == Codec::Red && codec.codec == Codec::Opus)
         })
         .copied()
 }

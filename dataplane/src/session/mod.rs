@@ -3,6 +3,7 @@
 //! A session only holds and wires these together; each part owns its state and its tests. Packets go
 //! through [`crate::shard`], which is the one that sees several sessions at once.
 
+pub mod downstream;
 pub mod formats;
 pub mod incoming;
 pub mod outbox;
@@ -10,15 +11,16 @@ pub mod transport;
 
 use std::time::Duration;
 
-use kall_shared::id::{Mid, SessionId, TrackId};
+use kall_shared::id::{Mid, SessionId};
 use kall_shared::link::SlotSnapshot;
-use kall_shared::media::{SessionDescription, SessionParams, SlotWish};
+use kall_shared::media::{Layer, SessionDescription, SessionParams};
 
 use crate::forward::publication::Publication;
 use crate::forward::slot::Slot;
-use crate::rtp::{CaptureClock, RembSource, ReportSchedule, RtxBudget, TwccRecorder};
+use crate::rtp::{CaptureClock, RateMeter, RembSource, ReportSchedule, RtxBudget, TwccRecorder};
 use crate::shard::slab::{Key, Slab};
 use crate::time::Time;
+use downstream::Downstream;
 use formats::ExtensionIds;
 use incoming::IncomingStreams;
 use outbox::Outbox;
@@ -63,6 +65,10 @@ pub struct Session {
     pub slots: Vec<Slot>,
     /// What it is to be sent.
     pub outbox: Outbox,
+    /// What the path to the peer carries, and what it is filled with.
+    pub downstream: Downstream,
+    /// What comes from the peer.
+    pub received: RateMeter,
     /// Arrivals to report, when the peer wants transport-wide feedback.
     pub arrivals: TwccRecorder,
     /// The limit for a publisher without transport-wide feedback.
@@ -127,16 +133,17 @@ impl Session {
 
     /// The state of a slot, given the name of its occupant.
     #[must_use]
-    pub fn slot_snapshot(&self, slot: usize, track: Option<TrackId>) -> Option<SlotSnapshot> {
+    pub fn slot_snapshot(&self, slot: usize, publications: &Slab<Publication>) -> Option<SlotSnapshot> {
         let slot = self.slots.get(slot)?;
+        let occupant = slot.occupant().and_then(|key| publications.get(key));
         Some(SlotSnapshot {
             mid: slot.mid().clone(),
             epoch: slot.epoch(),
-            track,
+            track: occupant.map(|publication| publication.track.clone()),
             reason: slot.reason(),
-            layer: None,
-            paused: false,
-            wish: SlotWish::default(),
+            layer: occupant.and_then(|publication| layer_name(slot, publication)),
+            paused: slot.is_paused(),
+            wish: slot.wish,
         })
     }
 
@@ -155,4 +162,11 @@ impl Session {
         self.fir_sequence = self.fir_sequence.wrapping_add(1);
         self.fir_sequence
     }
+}
+
+/// The name of the layer a slot shows; none for a track with a single one.
+#[must_use]
+pub fn layer_name(slot: &Slot, publication: &Publication) -> Option<Layer> {
+    let layer = slot.shown_layer()?;
+    (publication.ranks.len() > 1).then(|| Layer::of_rank(publication.ranks.rank_of(layer)))
 }

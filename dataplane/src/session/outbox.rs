@@ -1,10 +1,13 @@
-//! What a session is to be sent, in order, before it is rewritten and sealed.
+//! What a session is to be sent, before it is rewritten and sealed: three queues by urgency.
 //!
 //! Entries refer to packets in their publication's ring; nothing is copied until the packet is sealed
 //! into the transmit batch. Filled while a turn's datagrams come in, emptied by the transmit poll, so
-//! that what one subscriber gets in a turn is sealed side by side.
+//! that what one subscriber gets in a turn is sealed side by side. Sound never waits for pictures;
+//! what is sent again goes before what is new, for a decoder waits for it.
 
 use std::collections::VecDeque;
+
+use kall_shared::media::Kind;
 
 use crate::limits;
 use crate::shard::slab::Key;
@@ -32,36 +35,128 @@ pub enum Item {
     },
 }
 
-/// The queue of one session.
+/// The queues of one session.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    items: VecDeque<Item>,
+    audio: VecDeque<Item>,
+    repair: VecDeque<Item>,
+    video: VecDeque<Item>,
+    /// Repairs since the last picture.
+    repaired: u8,
 }
 
+/// After so many repairs a new packet has its turn.
+const REPAIRS_IN_A_ROW: u8 = 3;
+
 impl Outbox {
-    /// Adds one; false when the queue is full and the item is dropped.
+    /// Adds a publisher's packet of this kind; false when the queue is full and the item is dropped.
     #[must_use]
-    pub fn push(&mut self, item: Item) -> bool {
-        if self.items.len() == limits::OUTBOX_PACKETS {
+    pub fn push(&mut self, kind: Kind, item: Item) -> bool {
+        let queue = match (kind, item) {
+            (_, Item::Retransmit { .. }) => &mut self.repair,
+            (Kind::Audio, _) => &mut self.audio,
+            (Kind::Video, _) => &mut self.video,
+        };
+        if queue.len() == limits::OUTBOX_PACKETS {
             return false;
         }
-        self.items.push_back(item);
+        queue.push_back(item);
         true
     }
 
-    /// The next one.
-    pub fn pop(&mut self) -> Option<Item> {
-        self.items.pop_front()
+    /// The next one that is sent whatever the path carries.
+    pub fn pop_urgent(&mut self) -> Option<Item> {
+        self.audio.pop_front()
+    }
+
+    /// The next one that waits for its turn on the path.
+    ///
+    /// What is repaired goes first, but not alone: a receiver that asks for everything again still gets
+    /// what is new.
+    pub fn pop_paced(&mut self) -> Option<Item> {
+        if self.repaired < REPAIRS_IN_A_ROW
+            && let Some(item) = self.repair.pop_front()
+        {
+            self.repaired += 1;
+            return Some(item);
+        }
+        self.repaired = 0;
+        self.video.pop_front().or_else(|| self.repair.pop_front())
+    }
+
+    /// Drops the pictures that wait for one slot.
+    pub fn drop_video(&mut self, slot: u8) -> usize {
+        let before = self.video.len();
+        self.video
+            .retain(|item| !matches!(item, Item::Forward { slot: own, .. } if *own == slot));
+        before - self.video.len()
+    }
+
+    /// How many wait for their turn on the path.
+    #[must_use]
+    pub fn paced_len(&self) -> usize {
+        self.repair.len() + self.video.len()
     }
 
     /// Whether there is nothing to send.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.audio.is_empty() && self.paced_len() == 0
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.items.clear();
+        self.audio.clear();
+        self.repair.clear();
+        self.video.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forward(slot: u8, seq: u64) -> Item {
+        Item::Forward {
+            slot,
+            publication: Key { index: 0, epoch: 0 },
+            layer: 0,
+            seq,
+        }
+    }
+
+    #[test]
+    fn sound_then_repair_then_pictures() {
+        let mut outbox = Outbox::default();
+        let again = Item::Retransmit { slot: 2, out_seq: 9 };
+        assert!(outbox.push(Kind::Video, forward(2, 1)));
+        assert!(outbox.push(Kind::Video, again));
+        assert!(outbox.push(Kind::Audio, forward(1, 2)));
+        assert_eq!(outbox.pop_urgent(), Some(forward(1, 2)));
+        assert_eq!(outbox.pop_urgent(), None);
+        assert_eq!(outbox.pop_paced(), Some(again));
+        assert_eq!(outbox.pop_paced(), Some(forward(2, 1)));
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn one_slot_is_dropped_without_the_others() {
+        let mut outbox = Outbox::default();
+        for seq in 0..4 {
+            assert!(outbox.push(Kind::Video, forward((seq % 2) as u8, seq)));
+        }
+        assert_eq!(outbox.drop_video(1), 2);
+        assert_eq!(outbox.pop_paced(), Some(forward(0, 0)));
+        assert_eq!(outbox.pop_paced(), Some(forward(0, 2)));
+    }
+
+    #[test]
+    fn each_queue_is_bounded() {
+        let mut outbox = Outbox::default();
+        for seq in 0..limits::OUTBOX_PACKETS as u64 {
+            assert!(outbox.push(Kind::Video, forward(0, seq)));
+        }
+        assert!(!outbox.push(Kind::Video, forward(0, 0)));
+        assert!(outbox.push(Kind::Audio, forward(1, 0)), "sound has its own");
     }
 }

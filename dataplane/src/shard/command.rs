@@ -16,7 +16,8 @@ use crate::forward::publication::Publication;
 use crate::forward::slot::{Slot, SlotSeed};
 use crate::ice;
 use crate::rtp::report::RECEIVER_INTERVAL;
-use crate::rtp::{CaptureClock, RembSource, ReportSchedule, RtxBudget, TwccRecorder};
+use crate::rtp::{CaptureClock, RateMeter, RembSource, ReportSchedule, RtxBudget, TwccRecorder};
+use crate::session::downstream::{Downstream, Feedback};
 use crate::session::formats::ExtensionIds;
 use crate::session::incoming::{IncomingStreams, layer_count};
 use crate::session::outbox::Outbox;
@@ -61,7 +62,7 @@ impl Shard {
                 session,
                 mid,
                 track,
-                wish: _,
+                wish,
             } => {
                 let key = session_key(session);
                 let slot = self
@@ -74,6 +75,7 @@ impl Shard {
                 };
                 self.check_slot(key, slot, publication)?;
                 self.set_occupant(now, key, slot as u8, publication);
+                self.set_wish(now, key, slot as u8, wish);
                 Ok(Response::Done)
             }
             Request::SetMuted {
@@ -86,10 +88,7 @@ impl Shard {
                 Ok(Response::Done)
             }
             Request::Snapshot { after } => Ok(self.snapshot(after)),
-            Request::SessionStats { .. } => Ok(Response::SessionStats {
-                sessions: Vec::new(),
-                more: false,
-            }),
+            Request::SessionStats { room, after } => Ok(self.session_stats(now, room.as_ref(), after)),
             Request::Stats => Ok(Response::Stats(self.stats())),
             Request::Hello { .. } | Request::Ping | Request::Shutdown => {
                 Err(Refusal::new(RefusalCode::Protocol, "not for a core"))
@@ -223,6 +222,8 @@ impl Shard {
                 published: Vec::new(),
                 slots: Vec::new(),
                 outbox: Outbox::default(),
+                downstream: Downstream::new(now, Feedback::of(&params)),
+                received: RateMeter::default(),
                 arrivals: TwccRecorder::new(now),
                 remb: RembSource::new(now),
                 rtx_budget: RtxBudget::new(now),
@@ -248,13 +249,13 @@ impl Shard {
             room.sessions.push(key);
         }
         self.counters.sessions_opened += 1;
-        if let Err(refusal) = self.sync_lines(key) {
+        if let Err(refusal) = self.sync_lines(now, key) {
             // Nobody would know its id.
             self.close_session(now, key, CloseReason::Requested);
             return Err(refusal);
         }
         self.refill_audio(now, room_key);
-        self.reschedule(key);
+        self.reschedule(now, key);
         self.describe(key)
     }
 
@@ -303,15 +304,16 @@ impl Shard {
         }
         let room = present.room;
         present.extensions = ExtensionIds::of_lines(&params.lines);
+        present.downstream.feedback = Feedback::of(&params);
         present.params = params;
         if let Some(label) = label {
             present.label = label;
         }
         self.retire_lines(now, key);
         self.empty_retired_slots(now, key);
-        self.sync_lines(key)?;
+        self.sync_lines(now, key)?;
         self.refill_audio(now, room);
-        self.reschedule(key);
+        self.reschedule(now, key);
         self.describe(key)
     }
 
@@ -357,7 +359,7 @@ impl Shard {
     }
 
     /// Creates publications and slots for lines that have none yet.
-    fn sync_lines(&mut self, key: Key) -> Result<(), Refusal> {
+    fn sync_lines(&mut self, now: Time, key: Key) -> Result<(), Refusal> {
         let Some(session) = self.sessions.get_mut(key) else {
             return Err(not_found("session"));
         };
@@ -366,14 +368,7 @@ impl Shard {
             if let Some(publish) = &line.publish
                 && !session.published.iter().any(|published| published.line == index)
             {
-                let publication = Publication::new(
-                    key,
-                    line.mid.clone(),
-                    publish.track.clone(),
-                    publish.source,
-                    layer_count(line),
-                    publish.muted,
-                );
+                let publication = Publication::new(key, line.mid.clone(), publish, layer_count(line), now);
                 let publication = self.publications.insert_with(|_| publication).ok_or_else(|| {
                     Refusal::new(RefusalCode::Exhausted, "this core has as many tracks as it may")
                 })?;
@@ -444,16 +439,14 @@ impl Shard {
                 kind: publication.kind,
                 started: publication.started,
                 muted: publication.muted,
-                layers: Vec::new(),
+                layers: publication.dynacast_layers(),
             })
             .collect();
         let slots = session
             .slots
             .iter()
             .enumerate()
-            .filter_map(|(index, slot)| {
-                session.slot_snapshot(index, slot.occupant().and_then(|key| self.track_of(key)))
-            })
+            .filter_map(|(index, _)| session.slot_snapshot(index, &self.publications))
             .collect();
         Some(SessionSnapshot {
             session: session.id,

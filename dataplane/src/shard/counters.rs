@@ -45,6 +45,14 @@ counters! {
     nack_received,
     /// Retransmissions from publishers that filled a gap.
     rtx_in,
+    /// Packets of padding to subscribers, to measure their paths.
+    padding_out,
+    /// Times a slot was held back because its receiver's path was too narrow.
+    slot_pauses,
+    /// Transport-wide feedback messages from subscribers.
+    twcc_received,
+    /// Bitrate limits (REMB) from subscribers.
+    remb_received,
     /// Retransmissions to subscribers.
     rtx_out,
     /// Sequence numbers asked for that are gone, over a limit or never were.
@@ -95,6 +103,8 @@ counters! {
     drop_rtcp_malformed,
     /// A session's outbox was full.
     drop_outbox_full,
+    /// Pictures that waited too long for their receiver's path.
+    drop_queue_late,
     /// The core's control queue was full.
     drop_control_full,
     /// A reference to a packet that had left the ring.

@@ -1,26 +1,38 @@
-//! From an outbox to sealed bytes: rewrite, write the header, copy, seal.
+//! From an outbox to sealed bytes: rewrite, write, seal, account.
 //!
 //! Everything one subscriber gets in a turn is sealed side by side into the batch, so that it leaves
-//! as one run. The publisher's packet is read only; what differs per subscriber is written.
+//! as one run. Sound leaves at once; what is repaired and pictures leave as the path allows, and what
+//! a probe needs beside them is made of what was sent before.
 
-use kall_shared::id::Mid;
-use kall_shared::media::{Codec, CodecParams, Extension};
+use std::time::Duration;
+
+use kall_shared::media::Kind;
 
 use super::Shard;
 use super::counters::Counters;
 use super::slab::{Key, Slab};
-use super::transmit::{MAX_DATAGRAM, TransmitBatch};
-use crate::codec::{vp8, vp9};
-use crate::forward::publication::Publication;
-use crate::forward::rewriter::{PictureIds, Withheld};
+use super::transmit::TransmitBatch;
+use super::write::{Write, padding};
+use crate::bwe::Class;
+use crate::forward::publication::{LayerStream, Publication};
+use crate::forward::rewriter::Withheld;
 use crate::forward::slot::{Slot, codec_for};
 use crate::rtp::nack_map::Sent;
 use crate::rtp::packet_ring::PacketMeta;
 use crate::session::Session;
+use crate::session::downstream::{Downstream, Feedback};
+use crate::session::formats::opus_pt;
 use crate::session::outbox::Item;
-use crate::srtp::{Outbound, SealError};
+use crate::session::transport::Keyed;
 use crate::time::Time;
-use crate::wire::rtp::{HeaderFields, write_header};
+use crate::wire::rtp::HeaderFields;
+
+/// Pictures that waited so long for the path are dropped, and the slot begins again at a key frame: by
+/// then a decoder has given up, and what is behind them waits as well.
+const QUEUE_MAX: Duration = Duration::from_millis(250);
+
+/// The newest packets that probes repeat: a receiver has no use for older ones, were they lost.
+const PROBE_BACK_MAX: u64 = 64;
 
 impl Shard {
     /// Seals what is ready to leave into `batch`. The driver sends it, clears it and calls again until
@@ -36,25 +48,36 @@ impl Shard {
                 self.ready.pop();
                 continue;
             };
-            let done = drain(
+            let turn = Turn {
                 now,
                 key,
-                session,
-                &self.publications,
-                &mut self.counters,
-                batch,
-                &mut self.wanting,
-            );
-            if !done {
+                publications: &self.publications,
+                counters: &mut self.counters,
+                wanting: &mut self.wanting,
+                switched: &mut self.switched,
+            };
+            if turn.drain(session, batch) == Drained::BatchFull {
                 break;
             }
             session.queued = false;
             self.ready.pop();
-            // A slot that began or switched wants its sender report at once.
-            self.reschedule(key);
+            // A slot that began or switched wants its sender report at once, and what still waits
+            // wants to be looked at when the path has room.
+            self.reschedule(now, key);
         }
         self.ask_for_keyframes(now);
+        self.after_switches(now);
         self.count_transmits(batch);
+    }
+
+    /// The session has something to seal.
+    pub(super) fn make_ready(&mut self, key: Key) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && !session.queued
+        {
+            session.queued = true;
+            self.ready.push(key);
+        }
     }
 
     /// Slots that met a packet they can't start with ask their publishers; the gates merge them.
@@ -73,141 +96,317 @@ impl Shard {
     }
 }
 
-/// Empties one session's outbox into the batch. False when the batch is full first.
-fn drain(
+/// How the emptying of an outbox ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drained {
+    /// The batch is full; there may be more.
+    BatchFull,
+    /// Nothing is left that may leave now.
+    Done,
+}
+
+/// One session's turn.
+struct Turn<'a> {
     now: Time,
     key: Key,
-    session: &mut Session,
-    publications: &Slab<Publication>,
-    counters: &mut Counters,
-    batch: &mut TransmitBatch,
-    wanting: &mut Vec<(Key, u8)>,
-) -> bool {
-    let Some((to, from)) = session.transport.path() else {
-        session.outbox.clear();
-        return true;
-    };
-    let Some(keyed) = &session.transport.keyed else {
-        session.outbox.clear();
-        return true;
-    };
-    while batch.has_room() {
-        let Some(item) = session.outbox.pop() else {
-            return true;
-        };
-        let sealed = match item {
+    publications: &'a Slab<Publication>,
+    counters: &'a mut Counters,
+    wanting: &'a mut Vec<(Key, u8)>,
+    switched: &'a mut Vec<(Key, u8)>,
+}
+
+impl Turn<'_> {
+    fn drain(mut self, session: &mut Session, batch: &mut TransmitBatch) -> Drained {
+        if session.transport.path().is_none() || session.transport.keyed.is_none() {
+            session.outbox.clear();
+            return Drained::Done;
+        }
+        while batch.has_room() {
+            if let Some(item) = session.outbox.pop_urgent() {
+                self.send(session, item, batch);
+            } else if session.may_drain(self.now) {
+                if let Some(item) = session.outbox.pop_paced() {
+                    self.send(session, item, batch);
+                }
+            } else {
+                return self.probe(session, batch);
+            }
+        }
+        Drained::BatchFull
+    }
+
+    fn send(&mut self, session: &mut Session, item: Item, batch: &mut TransmitBatch) {
+        match item {
             Item::Forward {
-                slot: index,
+                slot,
                 publication,
                 layer,
                 seq,
-            } => {
-                let Some(slot) = session.slots.get_mut(usize::from(index)) else {
-                    continue;
-                };
-                let Some(line) = session.params.lines.get(usize::from(slot.line)) else {
-                    continue;
-                };
-                if slot.occupant() != Some(publication) {
-                    continue;
-                }
-                // Muting counts from its answer on, also for what was queued before it.
-                let Some(stream) = publications
-                    .get(publication)
-                    .filter(|found| !found.muted)
-                    .and_then(|found| found.stream(layer))
-                else {
-                    continue;
-                };
-                let Some((meta, payload)) = stream.ring.get(seq) else {
-                    counters.drop_packet_gone += 1;
-                    continue;
-                };
-                let Some(codec) = codec_for(line, stream) else {
-                    counters.drop_codec += 1;
-                    continue;
-                };
-                let out = match slot.rewrite(now, publication, layer, stream, meta) {
-                    Ok(out) => out,
-                    Err(Withheld::AwaitsEntry | Withheld::NotAligned) => {
-                        if wanting.last() != Some(&(key, index)) {
-                            wanting.push((key, index));
-                        }
-                        continue;
-                    }
-                    Err(_) => continue,
-                };
-                let fields = HeaderFields {
-                    marker: out.marker,
-                    payload_type: codec.pt,
-                    sequence: out.seq as u16,
-                    timestamp: out.timestamp,
-                    ssrc: slot.ssrc(),
-                };
-                let write = Write {
-                    slot,
-                    codec,
-                    meta,
-                    payload,
-                    ids: out.ids,
-                };
-                let sealed = write.primary(&fields, out.seq, &keyed.outbound, counters, batch.spare());
-                if sealed.is_some() {
-                    counters.rtp_out += 1;
-                    session.rtx_budget.on_sent(payload.len());
-                    if slot.on_sent(now, stream, meta, &out) {
-                        session.sender_reports.hasten(now);
-                    }
-                }
-                sealed
-            }
-            Item::Retransmit { slot: index, out_seq } => {
-                let Some(slot) = session.slots.get_mut(usize::from(index)) else {
-                    continue;
-                };
-                let Some(line) = session.params.lines.get(usize::from(slot.line)) else {
-                    continue;
-                };
-                let sealed = slot.on_nack(now, out_seq, session.rtt).ok().and_then(|sent| {
-                    let (codec, meta, payload) = find_sent(publications, slot, line, &sent)?;
-                    if !session.rtx_budget.spend(now, payload.len()) {
-                        return None;
-                    }
-                    let write = Write {
-                        slot,
-                        codec,
-                        meta,
-                        payload,
-                        ids: sent.ids,
-                    };
-                    let sealed = write.retransmission(&sent, &keyed.outbound, counters, batch.spare())?;
-                    slot.on_resent(now, sent.seq);
-                    Some(sealed)
-                });
+            } => self.forward(session, slot, publication, (layer, seq), batch),
+            Item::Retransmit { slot, out_seq } => {
+                let sealed = self.retransmit(session, slot, out_seq, batch);
                 match sealed {
-                    Some(_) => {
-                        counters.rtp_out += 1;
-                        counters.rtx_out += 1;
-                    }
-                    None => counters.rtx_refused += 1,
+                    Some(()) => self.counters.rtx_out += 1,
+                    None => self.counters.rtx_refused += 1,
                 }
-                sealed
             }
-        };
-        if let Some(len) = sealed {
-            batch.commit(len, to, from);
         }
     }
-    session.outbox.is_empty()
+
+    fn forward(
+        &mut self,
+        session: &mut Session,
+        index: u8,
+        publication: Key,
+        (layer, seq): (u8, u64),
+        batch: &mut TransmitBatch,
+    ) {
+        let now = self.now;
+        let Some((to, from)) = session.transport.path() else {
+            return;
+        };
+        let Some(keyed) = &session.transport.keyed else {
+            return;
+        };
+        let Some(slot) = session.slots.get_mut(usize::from(index)) else {
+            return;
+        };
+        let Some(line) = session.params.lines.get(usize::from(slot.line)) else {
+            return;
+        };
+        if slot.occupant() != Some(publication) {
+            return;
+        }
+        // Muting counts from its answer on, also for what was queued before it.
+        let Some(stream) = self
+            .publications
+            .get(publication)
+            .filter(|found| !found.muted)
+            .and_then(|found| found.stream(layer))
+        else {
+            return;
+        };
+        let Some((meta, payload)) = stream.ring.get(seq) else {
+            self.counters.drop_packet_gone += 1;
+            return;
+        };
+        let video = slot.kind() == Kind::Video;
+        if video
+            && session.downstream.is_paced()
+            && now.since(meta.arrival) > QUEUE_MAX
+            && slot.shown_layer().is_some()
+        {
+            // The rest of the queue is as late; its pictures would only keep newer ones waiting.
+            slot.interrupt();
+            self.counters.drop_queue_late += 1 + session.outbox.drop_video(index) as u64;
+            self.want_keyframe(index);
+            return;
+        }
+        let Some(codec) = codec_for(line, stream) else {
+            self.counters.drop_codec += 1;
+            return;
+        };
+        let out = match slot.rewrite(now, publication, layer, stream, meta) {
+            Ok(out) => out,
+            Err(Withheld::AwaitsEntry | Withheld::NotAligned) => return self.want_keyframe(index),
+            Err(_) => return,
+        };
+        let fields = HeaderFields {
+            marker: out.marker,
+            payload_type: codec.pt,
+            sequence: out.seq as u16,
+            timestamp: out.timestamp,
+            ssrc: slot.ssrc(),
+        };
+        let class = if video { Class::Video } else { Class::Audio };
+        if let (Some(number), Some(sets)) = (out.parameter_sets, &stream.parameter_sets) {
+            let fields = HeaderFields {
+                marker: false,
+                sequence: number as u16,
+                ..fields
+            };
+            let write = Write {
+                codec,
+                published: stream.codec.codec,
+                opus_pt: None,
+                meta,
+                payload,
+                ids: out.ids,
+                transport: session.downstream.next_number(),
+                now,
+                slot,
+            };
+            let sealed = write.parameter_sets(
+                sets,
+                &fields,
+                number,
+                &keyed.outbound,
+                self.counters,
+                batch.spare(),
+            );
+            if let Some(len) = sealed {
+                self.counters.rtp_out += 1;
+                session.downstream.on_sent(now, len, class);
+                batch.commit(len, to, from);
+            }
+            if !batch.has_room() {
+                return;
+            }
+        }
+        let write = Write {
+            codec,
+            published: stream.codec.codec,
+            opus_pt: opus_pt(line),
+            meta,
+            payload,
+            ids: out.ids,
+            transport: session.downstream.next_number(),
+            now,
+            slot,
+        };
+        let sealed = write.primary(&fields, out.seq, &keyed.outbound, self.counters, batch.spare());
+        let Some(len) = sealed else { return };
+        self.counters.rtp_out += 1;
+        session.rtx_budget.on_sent(payload.len());
+        session.downstream.on_sent(now, len, class);
+        if slot.on_sent(now, stream, meta, &out) {
+            session.sender_reports.hasten(now);
+        }
+        if out.switched {
+            self.switched.push((self.key, index));
+        }
+        batch.commit(len, to, from);
+    }
+
+    fn want_keyframe(&mut self, slot: u8) {
+        if self.wanting.last() != Some(&(self.key, slot)) {
+            self.wanting.push((self.key, slot));
+        }
+    }
+
+    fn retransmit(
+        &mut self,
+        session: &mut Session,
+        index: u8,
+        out_seq: u16,
+        batch: &mut TransmitBatch,
+    ) -> Option<()> {
+        let slot = session.slots.get(usize::from(index))?;
+        let sent = slot.on_nack(self.now, out_seq, session.rtt).ok()?;
+        let line = session.params.lines.get(usize::from(slot.line))?;
+        let (stream, _, payload) = find_sent(self.publications, slot, &sent)?;
+        codec_for(line, stream)?.rtx_pt?;
+        if !session.rtx_budget.spend(self.now, payload.len()) {
+            return None;
+        }
+        self.resend(session, index, &sent, Class::Rtx, batch)?;
+        session
+            .slots
+            .get_mut(usize::from(index))?
+            .on_resent(self.now, sent.seq);
+        Some(())
+    }
+
+    /// Sends a packet once more, on the slot's retransmission stream.
+    fn resend(
+        &mut self,
+        session: &mut Session,
+        index: u8,
+        sent: &Sent,
+        class: Class,
+        batch: &mut TransmitBatch,
+    ) -> Option<()> {
+        let (to, from) = session.transport.path()?;
+        let keyed = session.transport.keyed.as_ref()?;
+        let slot = session.slots.get_mut(usize::from(index))?;
+        let line = session.params.lines.get(usize::from(slot.line))?;
+        let (stream, meta, payload) = find_sent(self.publications, slot, sent)?;
+        let write = Write {
+            codec: codec_for(line, stream)?,
+            published: stream.codec.codec,
+            opus_pt: opus_pt(line),
+            meta,
+            payload,
+            ids: sent.ids,
+            transport: session.downstream.next_number(),
+            now: self.now,
+            slot,
+        };
+        let len = write.retransmission(sent, &keyed.outbound, self.counters, batch.spare())?;
+        self.counters.rtp_out += 1;
+        session.downstream.on_sent(self.now, len, class);
+        batch.commit(len, to, from);
+        Some(())
+    }
+
+    /// Adds what a running probe wants beside the media: packets sent a moment ago once more, which
+    /// repairs what was lost of them, and where there are none padding.
+    fn probe(&mut self, session: &mut Session, batch: &mut TransmitBatch) -> Drained {
+        if session.downstream.feedback != Feedback::Transport {
+            return Drained::Done;
+        }
+        while session.downstream.estimator.probe_bytes(self.now) > 0 {
+            if !batch.has_room() {
+                return Drained::BatchFull;
+            }
+            if self.repeat_recent(session, batch).is_none() && self.pad(session, batch).is_none() {
+                break;
+            }
+        }
+        Drained::Done
+    }
+
+    fn repeat_recent(&mut self, session: &mut Session, batch: &mut TransmitBatch) -> Option<()> {
+        let index = probing_slot(session)?;
+        let back = session.downstream.probe_back % PROBE_BACK_MAX;
+        session.downstream.probe_back = back + 1;
+        let sent = session.slots.get(usize::from(index))?.recent(back)?;
+        self.resend(session, index, &sent, Class::Padding, batch)
+    }
+
+    fn pad(&mut self, session: &mut Session, batch: &mut TransmitBatch) -> Option<()> {
+        let index = probing_slot(session)?;
+        let (to, from) = session.transport.path()?;
+        let Keyed { outbound, .. } = session.transport.keyed.as_ref()?;
+        let slot = session.slots.get_mut(usize::from(index))?;
+        let sent = slot.newest_sent()?;
+        let line = session.params.lines.get(usize::from(slot.line))?;
+        let codec = line.codecs.iter().find(|codec| codec.rtx_pt.is_some())?;
+        let transport = session.downstream.next_number();
+        let len = padding(
+            slot,
+            codec,
+            sent,
+            transport,
+            outbound,
+            self.counters,
+            batch.spare(),
+        )?;
+        self.counters.padding_out += 1;
+        session.downstream.on_sent(self.now, len, Class::Padding);
+        batch.commit(len, to, from);
+        Some(())
+    }
+}
+
+/// The slot whose retransmission stream carries probes: one that has sent something.
+fn probing_slot(session: &Session) -> Option<u8> {
+    let usable = |slot: &Slot| slot.rtx.is_some() && slot.newest_sent().is_some();
+    let found = session
+        .slots
+        .iter()
+        .position(|slot| usable(slot) && slot.shown_layer().is_some());
+    found
+        .or_else(|| session.slots.iter().position(usable))
+        .map(|index| index as u8)
 }
 
 /// The publisher's packet behind one that was sent, while the slot is still fed by that publication.
 fn find_sent<'a>(
     publications: &'a Slab<Publication>,
     slot: &Slot,
-    line: &kall_shared::media::MediaLine,
     sent: &Sent,
-) -> Option<(CodecParams, &'a PacketMeta, &'a [u8])> {
+) -> Option<(&'a LayerStream, &'a PacketMeta, &'a [u8])> {
     let publication = publications.get(slot.occupant()?)?;
     let stream = publication
         .layers
@@ -215,152 +414,12 @@ fn find_sent<'a>(
         .filter_map(|layer| layer.stream.as_ref())
         .find(|stream| stream.source == sent.source)?;
     let (meta, payload) = stream.ring.get(sent.source_seq)?;
-    Some((codec_for(line, stream)?, meta, payload))
+    Some((stream, meta, payload))
 }
 
-/// One packet about to be written for one subscriber.
-struct Write<'a> {
-    slot: &'a mut Slot,
-    codec: CodecParams,
-    meta: &'a PacketMeta,
-    payload: &'a [u8],
-    ids: PictureIds,
-}
-
-impl Write<'_> {
-    /// Writes and seals the packet itself; its length, or nothing when it can't be sent.
-    fn primary(
-        self,
-        fields: &HeaderFields,
-        index: u64,
-        outbound: &Outbound,
-        counters: &mut Counters,
-        buf: &mut [u8],
-    ) -> Option<usize> {
-        let header_len = self.header(fields, buf)?;
-        let Some(plain_len) = self.body(header_len, buf) else {
-            counters.drop_too_long += 1;
-            return None;
-        };
-        let sealed = outbound.seal_rtp(&mut self.slot.guard, buf, header_len, plain_len, index);
-        seal_result(sealed, counters)
-    }
-
-    /// Writes and seals it as a retransmission (RFC 4588 section 4): next number of the slot's second
-    /// SSRC, and the number it had in front of the payload.
-    fn retransmission(
-        self,
-        sent: &Sent,
-        outbound: &Outbound,
-        counters: &mut Counters,
-        buf: &mut [u8],
-    ) -> Option<usize> {
-        let payload_type = self.codec.rtx_pt?;
-        let (ssrc, seq) = self.slot.rtx.as_ref().map(|rtx| (rtx.ssrc, rtx.next_seq))?;
-        let fields = HeaderFields {
-            marker: sent.marker,
-            payload_type,
-            sequence: seq as u16,
-            timestamp: sent.timestamp,
-            ssrc,
-        };
-        let header_len = self.header(&fields, buf)?;
-        buf.get_mut(header_len..header_len + 2)?
-            .copy_from_slice(&(sent.seq as u16).to_be_bytes());
-        let Some(plain_len) = self.body(header_len + 2, buf) else {
-            counters.drop_too_long += 1;
-            return None;
-        };
-        let rtx = self.slot.rtx.as_mut()?;
-        rtx.next_seq += 1;
-        let sealed = outbound.seal_rtp(&mut rtx.guard, buf, header_len, plain_len, seq);
-        seal_result(sealed, counters)
-    }
-
-    /// The header. The mid stands on every packet: a receiver that has not seen it yet can't tell
-    /// which line an SSRC belongs to.
-    fn header(&self, fields: &HeaderFields, buf: &mut [u8]) -> Option<usize> {
-        let mut elements: [(u8, &[u8]); 3] = [(0, &[]); 3];
-        let mut count = 0;
-        let mut add = |id: Option<u8>, data| {
-            if let Some(id) = id {
-                elements[count] = (id, data);
-                count += 1;
-            }
-        };
-        let mid: &Mid = self.slot.mid();
-        add(self.slot.extensions.id(Extension::Mid), mid.as_str().as_bytes());
-        let level = self
-            .meta
-            .audio_level
-            .map(|level| [level | u8::from(self.meta.voice) << 7]);
-        if let Some(level) = &level {
-            add(self.slot.extensions.id(Extension::AudioLevel), level);
-        }
-        let orientation = self.meta.orientation.map(|orientation| [orientation]);
-        if let Some(orientation) = &orientation {
-            add(self.slot.extensions.id(Extension::VideoOrientation), orientation);
-        }
-        write_header(buf, fields, &elements[..count])
-    }
-
-    /// The payload from `start` on, its descriptor with the slot's picture ids. Returns where it ends.
-    fn body(&self, start: usize, buf: &mut [u8]) -> Option<usize> {
-        let overhead_end = MAX_DATAGRAM.min(buf.len());
-        let room = buf.get_mut(start..overhead_end)?;
-        let written = match self.codec.codec {
-            Codec::Vp8 => vp8_body(self.payload, self.meta, &self.ids, room)?,
-            Codec::Vp9 => vp9_body(self.payload, &self.ids, room)?,
-            Codec::Opus | Codec::Red | Codec::H264 => {
-                room.get_mut(..self.payload.len())?.copy_from_slice(self.payload);
-                self.payload.len()
-            }
-        };
-        Some(start + written)
-    }
-}
-
-/// The descriptor is written anew: a picture id always has 15 bits here, so its length may change.
-fn vp8_body(payload: &[u8], meta: &PacketMeta, ids: &PictureIds, room: &mut [u8]) -> Option<usize> {
-    let Ok(descriptor) = vp8::Descriptor::parse(payload) else {
-        room.get_mut(..payload.len())?.copy_from_slice(payload);
-        return Some(payload.len());
-    };
-    // The descriptor writes only the ids it had; what is absent stays absent.
-    let mapped = vp8::MappedIds {
-        picture_id: ids.picture_id.unwrap_or(0),
-        tl0_picture_index: ids.tl0picidx.unwrap_or(0),
-        key_index: ids.keyidx.unwrap_or(0),
-    };
-    let written = descriptor.write(room, &mapped)?;
-    let rest = payload.get(usize::from(meta.descriptor_len)..)?;
-    room.get_mut(written..written + rest.len())?.copy_from_slice(rest);
-    Some(written + rest.len())
-}
-
-/// Ids keep their width, so the payload is copied and patched.
-fn vp9_body(payload: &[u8], ids: &PictureIds, room: &mut [u8]) -> Option<usize> {
-    let copied = room.get_mut(..payload.len())?;
-    copied.copy_from_slice(payload);
-    if let Ok(descriptor) = vp9::Descriptor::parse(payload)
-        && let Some(picture_id) = ids.picture_id
-    {
-        descriptor.patch_ids(copied, picture_id, ids.tl0picidx.unwrap_or(0));
-    }
-    Some(payload.len())
-}
-
-fn seal_result(sealed: Result<usize, SealError>, counters: &mut Counters) -> Option<usize> {
-    match sealed {
-        Ok(len) => Some(len),
-        Err(SealError::NoRoom) => {
-            counters.drop_too_long += 1;
-            None
-        }
-        Err(error @ (SealError::Reused | SealError::WrongIndex | SealError::Exhausted)) => {
-            counters.bug_egress_guard += 1;
-            tracing::error!(%error, "packet not sealed");
-            None
-        }
+impl Downstream {
+    /// The number the next packet takes on the path, where the peer reports on them.
+    fn next_number(&self) -> Option<u16> {
+        (self.feedback == Feedback::Transport).then(|| self.estimator.next_sequence())
     }
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use kall_shared::id::SessionId;
 use kall_shared::link::{CloseReason, Event};
-use kall_shared::media::Extension;
+use kall_shared::media::{Extension, Kind};
 
 use super::counters::Counters;
 use super::{Datagram, Shard};
@@ -17,6 +17,7 @@ use crate::forward::publication::{Incoming, Taken};
 use crate::forward::slot::Slot;
 use crate::ice::Ignored;
 use crate::session::DEFAULT_RTT;
+use crate::session::downstream::Feedback;
 use crate::session::formats::Format;
 use crate::session::incoming::{Stream, Unmapped};
 use crate::session::outbox::Item;
@@ -63,6 +64,7 @@ impl Shard {
             return;
         };
         let mut reply = [0; MAX_DATAGRAM];
+        let path = session.transport.path();
         let outcome =
             session
                 .transport
@@ -78,6 +80,10 @@ impl Shard {
         if let Some(evicted) = outcome.evicted {
             self.flows.release(&evicted, key);
         }
+        if path.is_some() && session.transport.path() != path {
+            session.downstream.estimator.on_path_change(now);
+            session.downstream.follow_estimate(now);
+        }
         // Only a message that knows the password is answered, and a refusal validates nothing.
         if outcome.reply_len > 0 && session.transport.ice.is_validated(&datagram.from) {
             self.flows.claim(datagram.from, key);
@@ -86,7 +92,7 @@ impl Shard {
             self.counters.stun_answered += 1;
             self.push_control(&reply[..outcome.reply_len], datagram.from, datagram.to);
         }
-        self.reschedule(key);
+        self.reschedule(now, key);
     }
 
     /// The session a user fragment was made for: its id stands at the start.
@@ -164,7 +170,7 @@ impl Shard {
                 }
             }
         }
-        self.reschedule(key);
+        self.reschedule(now, key);
     }
 
     /// Media may flow from here on.
@@ -209,6 +215,7 @@ impl Shard {
             Err(refused) => return Self::count_refused(&mut self.counters, refused),
         };
         self.counters.rtp_in += 1;
+        session.received.add(now, datagram.data.len());
         session.transport.ice.on_authenticated_packet(now, datagram.from);
         let Ok(packet) = Packet::parse(&datagram.data[..opened.len]) else {
             self.counters.drop_rtp_malformed += 1;
@@ -235,7 +242,7 @@ impl Shard {
             Err(Unmapped::Unknown) => self.counters.drop_rtp_unmapped += 1,
             Err(Unmapped::TooMany) => self.counters.drop_srtp_streams += 1,
         }
-        self.reschedule(key);
+        self.reschedule(now, key);
     }
 
     fn on_media(
@@ -312,7 +319,7 @@ impl Shard {
                     self.on_track_started(now, publication_key);
                 }
                 if codec_changed {
-                    self.check_codecs(publication_key);
+                    self.check_codecs(now, publication_key);
                 }
                 self.fan_out(publication_key, stream.layer, seq, late && keyframe_start);
             }
@@ -329,8 +336,9 @@ impl Shard {
         if publication.muted || seq < from {
             return;
         }
+        let kind = publication.kind;
         for subscriber in &publication.subscribers {
-            if subscriber.layers & (1 << layer) == 0 {
+            if !subscriber.takes(layer) {
                 continue;
             }
             let Some(session) = self.sessions.get_mut(subscriber.session) else {
@@ -347,7 +355,7 @@ impl Shard {
                     layer,
                     seq,
                 };
-                let pushed = session.outbox.push(item);
+                let pushed = session.outbox.push(kind, item);
                 if !pushed {
                     self.counters.drop_outbox_full += 1;
                 }
@@ -401,7 +409,7 @@ impl Shard {
             };
             self.on_rtcp_message(now, datagram.received, key, &message);
         }
-        self.reschedule(key);
+        self.reschedule(now, key);
     }
 
     fn on_rtcp_message(&mut self, now: Time, received: Time, key: Key, message: &Rtcp<'_>) {
@@ -424,8 +432,39 @@ impl Shard {
                     self.on_keyframe_request(now, key, entry.ssrc);
                 }
             }
+            Rtcp::Twcc(twcc) => self.on_transport_feedback(now, received, key, twcc),
+            Rtcp::Remb(remb) => self.on_remb(now, key, remb.bitrate()),
             // Nothing here acts on them: a line never offers what would make a peer send them.
-            Rtcp::Sdes(_) | Rtcp::Bye(_) | Rtcp::Twcc(_) | Rtcp::Remb(_) | Rtcp::Unknown { .. } => {}
+            Rtcp::Sdes(_) | Rtcp::Bye(_) | Rtcp::Unknown { .. } => {}
+        }
+    }
+
+    /// What came of the packets sent to the peer.
+    fn on_transport_feedback(&mut self, now: Time, received: Time, key: Key, twcc: &rtcp::twcc::Twcc<'_>) {
+        self.counters.twcc_received += 1;
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let downstream = &mut session.downstream;
+        if downstream.feedback == Feedback::Transport {
+            downstream.estimator.on_feedback(now, received, twcc);
+            if let Some(rtt) = downstream.estimator.rtt() {
+                session.rtt = rtt;
+            }
+            downstream.follow_estimate(now);
+            self.make_ready(key);
+        }
+    }
+
+    fn on_remb(&mut self, now: Time, key: Key, bitrate: u64) {
+        self.counters.remb_received += 1;
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let downstream = &mut session.downstream;
+        if downstream.is_paced() {
+            downstream.estimator.on_remb(now, bitrate);
+            downstream.follow_estimate(now);
         }
     }
 
@@ -463,6 +502,11 @@ impl Shard {
             if let Some(rtt) = slot.rtt() {
                 session.rtt = rtt;
             }
+            let rtt = slot.rtt();
+            session
+                .downstream
+                .estimator
+                .on_report(now, block.fraction_lost, rtt);
         }
     }
 
@@ -476,10 +520,14 @@ impl Shard {
         };
         for out_seq in lost {
             self.counters.nack_received += 1;
-            if !session.outbox.push(Item::Retransmit {
+            if let Some(slot) = session.slots.get_mut(index) {
+                slot.counts.nack_received += 1;
+            }
+            let item = Item::Retransmit {
                 slot: index as u8,
                 out_seq,
-            }) {
+            };
+            if !session.outbox.push(Kind::Video, item) {
                 self.counters.rtx_refused += 1;
                 continue;
             }
@@ -498,9 +546,11 @@ impl Shard {
         let Some(index) = session.slot_by_ssrc(media_ssrc) else {
             return;
         };
-        if let Some(slot) = session.slots.get_mut(index)
-            && slot.on_keyframe_request(now)
-        {
+        let Some(slot) = session.slots.get_mut(index) else {
+            return;
+        };
+        slot.counts.pli_received += 1;
+        if slot.on_keyframe_request(now) {
             self.request_keyframe_for(now, key, index);
         }
     }
@@ -520,7 +570,7 @@ impl Shard {
             let owner = publication.owner;
             let rtt = self.sessions.get(owner).map_or(DEFAULT_RTT, |owner| owner.rtt);
             publication.request_keyframe(now, layer, rtt);
-            self.reschedule(owner);
+            self.reschedule(now, owner);
         }
     }
 }

@@ -1,14 +1,13 @@
 //! Sessions come and go, and slots change hands: everything that changes who is connected to whom.
 
-use kall_shared::id::TrackId;
 use kall_shared::link::{CloseReason, Event, SlotReason};
 use kall_shared::media::Kind;
 
 use super::Shard;
 use super::room::{AudioCandidate, fill_audio};
 use super::slab::Key;
-use crate::forward::publication::{Publication, Subscriber};
-use crate::forward::slot::Slot;
+use crate::forward::publication::Subscriber;
+use crate::forward::slot::Aim;
 use crate::session::formats::receiver_codec;
 use crate::time::Time;
 
@@ -114,7 +113,7 @@ impl Shard {
             return;
         };
         if let Some(slot) = session.slots.get_mut(usize::from(slot)) {
-            slot.occupy(None, 0);
+            slot.occupy(None);
         }
         self.announce_slot(session_key, slot);
     }
@@ -139,9 +138,9 @@ impl Shard {
         };
         let subscribers: Vec<Subscriber> = publication.subscribers.clone();
         for subscriber in subscribers {
-            self.check_codec(subscriber.session, subscriber.slot);
-            self.request_keyframe_for(now, subscriber.session, usize::from(subscriber.slot));
+            self.check_codec(now, subscriber.session, subscriber.slot);
         }
+        self.choose_anew(now, publication_key);
     }
 
     /// Gives a slot to a track, or to nobody, and tells it.
@@ -161,25 +160,35 @@ impl Shard {
         {
             former.unsubscribe(session_key, slot);
         }
-        let best = occupant
-            .and_then(|key| self.publications.get_mut(key))
-            .map(|publication| {
-                let layers = 1 << publication.best;
-                publication.subscribers.push(Subscriber {
-                    session: session_key,
-                    slot,
-                    layers,
-                });
-                publication.best
-            });
-        target.occupy(occupant, best.unwrap_or(0));
-        self.check_codec(session_key, slot);
+        if let Some(publication) = occupant.and_then(|key| self.publications.get_mut(key)) {
+            publication.subscribe(session_key, slot);
+        }
+        target.occupy(occupant);
+        self.check_codec(now, session_key, slot);
+        match self.kind_of(session_key, slot) {
+            // There is one layer of sound, and it always fits.
+            Some(Kind::Audio) => self.aim_audio(now, session_key, slot),
+            _ => self.allocate(now, session_key),
+        }
         self.announce_slot(session_key, slot);
-        self.request_keyframe_for(now, session_key, usize::from(slot));
+    }
+
+    fn kind_of(&self, session: Key, slot: u8) -> Option<Kind> {
+        let slot = self.sessions.get(session)?.slots.get(usize::from(slot))?;
+        Some(slot.kind())
+    }
+
+    fn aim_audio(&mut self, now: Time, session_key: Key, slot_index: u8) {
+        let Some(slot) = self.slot_mut(session_key, slot_index) else {
+            return;
+        };
+        let Some(occupant) = slot.occupant() else { return };
+        slot.aim(Aim::default());
+        self.sync_layers(now, session_key, slot_index, occupant);
     }
 
     /// Compares what a slot's occupant sends with what the receiver can take; tells when that changed.
-    pub(super) fn check_codec(&mut self, session_key: Key, slot_index: u8) {
+    pub(super) fn check_codec(&mut self, now: Time, session_key: Key, slot_index: u8) {
         let Some(session) = self.sessions.get_mut(session_key) else {
             return;
         };
@@ -189,7 +198,7 @@ impl Shard {
         let Some(publication) = slot.occupant().and_then(|key| self.publications.get(key)) else {
             return;
         };
-        let Some(stream) = publication.stream(publication.best) else {
+        let Some(stream) = publication.any_stream() else {
             return;
         };
         let Some(line) = session.params.lines.get(usize::from(slot.line)) else {
@@ -198,42 +207,44 @@ impl Shard {
         let reason = receiver_codec(line, &stream.codec)
             .is_none()
             .then_some(SlotReason::Codec);
-        if slot.set_reason(reason) {
-            self.announce_slot(session_key, slot_index);
+        let occupant = slot.occupant();
+        if !slot.set_reason(reason) {
+            return;
+        }
+        self.announce_slot(session_key, slot_index);
+        match (reason, occupant) {
+            (Some(_), Some(occupant)) => {
+                if let Some(slot) = self.slot_mut(session_key, slot_index) {
+                    slot.withhold();
+                }
+                self.sync_layers(now, session_key, slot_index, occupant);
+            }
+            // At once: the packet that made it possible may be the key frame to begin with.
+            _ => self.allocate(now, session_key),
         }
     }
 
     /// The same for every slot a track feeds, when its publisher changed the codec.
-    pub(super) fn check_codecs(&mut self, publication_key: Key) {
+    pub(super) fn check_codecs(&mut self, now: Time, publication_key: Key) {
         let subscribers = self
             .publications
             .get(publication_key)
             .map_or_else(Vec::new, |publication| publication.subscribers.clone());
         for subscriber in subscribers {
-            self.check_codec(subscriber.session, subscriber.slot);
+            self.check_codec(now, subscriber.session, subscriber.slot);
         }
     }
 
-    fn announce_slot(&mut self, session_key: Key, slot: u8) {
+    pub(super) fn announce_slot(&mut self, session_key: Key, slot: u8) {
         let Some(session) = self.sessions.get(session_key) else {
             return;
         };
-        let Some(occupant) = session.slots.get(usize::from(slot)).map(Slot::occupant) else {
-            return;
-        };
-        let track = occupant.and_then(|key| self.track_of(key));
-        if let Some(slot) = session.slot_snapshot(usize::from(slot), track) {
+        if let Some(slot) = session.slot_snapshot(usize::from(slot), &self.publications) {
             self.outgoing.event(Event::SlotChanged {
                 session: session.id,
                 slot,
             });
         }
-    }
-
-    pub(super) fn track_of(&self, publication: Key) -> Option<TrackId> {
-        self.publications
-            .get(publication)
-            .map(|publication| publication.track.clone())
     }
 
     /// Chooses the audio of every listener of a room again.
@@ -293,62 +304,19 @@ impl Shard {
                 if let Some(session) = self.sessions.get_mut(subscriber.session)
                     && let Some(slot) = session.slots.get_mut(usize::from(subscriber.slot))
                 {
-                    slot.pause();
+                    slot.interrupt();
                 }
             } else {
                 self.request_keyframe_for(now, subscriber.session, usize::from(subscriber.slot));
+            }
+            if kind == Kind::Video {
+                self.allocate_soon(now, subscriber.session);
             }
         }
         if kind == Kind::Audio
             && let Some(room) = self.sessions.get(owner).map(|owner| owner.room)
         {
             self.refill_audio(now, room);
-        }
-    }
-
-    /// Looks again which layer of a track flows best and aims its slots at it.
-    pub(super) fn choose_layers(&mut self, now: Time, publication_key: Key) {
-        let Some(publication) = self.publications.get_mut(publication_key) else {
-            return;
-        };
-        if publication.layers.len() < 2 {
-            return;
-        }
-        publication.choose_layer(now);
-        let best = publication.best;
-        let Publication {
-            subscribers, layers, ..
-        } = publication;
-        // Slots take their next key frame from the best layer; nobody waits for another's any more.
-        for (index, layer) in layers.iter_mut().enumerate() {
-            if index != usize::from(best) {
-                layer.keyframes.cancel();
-            }
-        }
-        let mut aimed = Vec::new();
-        for subscriber in subscribers.iter_mut() {
-            let Some(session) = self.sessions.get_mut(subscriber.session) else {
-                continue;
-            };
-            let Some(slot) = session.slots.get_mut(usize::from(subscriber.slot)) else {
-                continue;
-            };
-            if slot.target().is_some_and(|(_, layer)| layer != best) {
-                slot.aim(best);
-                aimed.push((subscriber.session, subscriber.slot));
-            }
-            // The layer shown stays wanted until the one aimed at has taken over.
-            let shown = layers.iter().position(|layer| {
-                layer
-                    .stream
-                    .as_ref()
-                    .is_some_and(|stream| slot.shows(stream.source))
-            });
-            subscriber.layers = 1 << best | shown.map_or(0, |shown| 1 << shown);
-        }
-        for (session, slot) in aimed {
-            self.check_codec(session, slot);
-            self.request_keyframe_for(now, session, usize::from(slot));
         }
     }
 }

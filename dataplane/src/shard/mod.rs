@@ -7,6 +7,7 @@
 //! the only place that sees two sessions at once. The path of a packet: [`ingress`], the
 //! publication's ring, a subscriber's outbox, [`egress`].
 
+mod allocation;
 mod command;
 mod control_queue;
 pub mod counters;
@@ -20,8 +21,10 @@ mod periodic;
 pub mod placement;
 mod room;
 pub mod slab;
+mod statistics;
 mod timers;
 pub mod transmit;
+mod write;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -31,7 +34,9 @@ use kall_shared::id::{RoomId, SessionId};
 use kall_shared::link::{Stats, ToControl};
 
 use crate::dtls;
+use crate::forward::allocator::Demand;
 use crate::forward::publication::{Publication, SourceIds};
+use crate::forward::slot::Slot;
 use crate::limits;
 use crate::session::Session;
 use crate::session::transport::Keyed;
@@ -93,6 +98,10 @@ pub struct Shard {
     ready: Vec<Key>,
     /// Slots that need a key frame from their publisher, found while sealing.
     wanting: Vec<(Key, u8)>,
+    /// Slots that began or changed their source while sealing.
+    switched: Vec<(Key, u8)>,
+    /// Where the shares of one receiver are worked out.
+    demands: Vec<Demand>,
     outgoing: Outgoing,
     counters: Counters,
     sources: SourceIds,
@@ -121,6 +130,8 @@ impl Shard {
             control: ControlQueue::default(),
             ready: Vec::with_capacity(limits::SESSIONS_PER_CORE),
             wanting: Vec::with_capacity(limits::SESSIONS_PER_CORE),
+            switched: Vec::with_capacity(limits::SESSIONS_PER_CORE),
+            demands: Vec::with_capacity(kall_shared::media::limits::MEDIA_LINES),
             outgoing: Outgoing::default(),
             counters: Counters::default(),
             sources: SourceIds::default(),
@@ -148,7 +159,7 @@ impl Shard {
             session.transport.dtls = None;
         }
         self.connect(now, key, Keyed::new(keys));
-        self.reschedule(key);
+        self.reschedule(now, key);
         self.sessions.get(key).is_some()
     }
 
@@ -160,6 +171,10 @@ impl Shard {
             counters: self.counters.to_map(),
         };
         Stats { cores: vec![core] }
+    }
+
+    fn slot_mut(&mut self, session: Key, slot: u8) -> Option<&mut Slot> {
+        self.sessions.get_mut(session)?.slots.get_mut(usize::from(slot))
     }
 
     fn push_control(&mut self, datagram: &[u8], to: SocketAddr, from: IpAddr) {

@@ -9,8 +9,10 @@ use kall_shared::media::Kind;
 
 use super::Shard;
 use super::slab::Key;
+use crate::forward::publication::Layer;
 use crate::limits;
 use crate::session::Session;
+use crate::session::downstream::Feedback;
 use crate::shard::transmit::MAX_DATAGRAM;
 use crate::time::Time;
 use crate::wire::rtcp;
@@ -38,13 +40,13 @@ impl Shard {
         }
         for key in due.drain(..) {
             self.run_session(now, key);
-            self.reschedule(key);
+            self.reschedule(now, key);
         }
         self.due = due;
     }
 
     /// Plans a session's next wake-up, if it is earlier than the one planned.
-    pub(super) fn reschedule(&mut self, key: Key) {
+    pub(super) fn reschedule(&mut self, now: Time, key: Key) {
         let Some(session) = self.sessions.get(key) else {
             return;
         };
@@ -53,7 +55,12 @@ impl Shard {
             .poll_deadline()
             .min(session.arrivals.poll_deadline())
             .min(session.receiver_reports.poll_deadline())
-            .min(session.sender_reports.poll_deadline());
+            .min(session.sender_reports.poll_deadline())
+            .min(
+                session
+                    .downstream
+                    .poll_deadline(now, session.outbox.paced_len() > 0),
+            );
         if session.wants_remb() {
             deadline = deadline.min(session.remb.poll_deadline());
         }
@@ -61,6 +68,10 @@ impl Shard {
             let Some(publication) = self.publications.get(published.publication) else {
                 continue;
             };
+            deadline = deadline.min(publication.look_at);
+            if !publication.rids.is_empty() {
+                deadline = deadline.min(publication.dynacast.poll_deadline());
+            }
             for layer in &publication.layers {
                 deadline = deadline.min(layer.keyframes.poll_deadline());
                 if let Some(stream) = &layer.stream {
@@ -93,9 +104,34 @@ impl Shard {
             dtls.handle_timeout(now);
             self.after_dtls(now, key);
         }
+        self.run_downstream(now, key);
+        self.look_after_tracks(now, key);
         self.send_transport_feedback(now, key);
         self.send_requests(now, key);
         self.send_reports(now, key);
+    }
+
+    /// The estimate, shares that are due, and what waits for its turn.
+    fn run_downstream(&mut self, now: Time, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let downstream = &mut session.downstream;
+        if downstream.feedback == Feedback::Transport && downstream.estimator.poll_deadline() <= now {
+            downstream.estimator.handle_timeout(now);
+            downstream.follow_estimate(now);
+        }
+        if downstream.allocate_at <= now {
+            self.allocate(now, key);
+        }
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let probing = session.downstream.feedback == Feedback::Transport
+            && session.downstream.estimator.probe_bytes(now) > 0;
+        if probing || session.may_drain(now) {
+            self.make_ready(key);
+        }
     }
 
     /// Transport-wide feedback, or a bitrate limit for a publisher without it.
@@ -182,11 +218,22 @@ impl Shard {
                 && let Some(len) = rtcp::nack::write(&mut self.scratch, sender, media, &lost[..count])
             {
                 self.counters.nack_sent += count as u64;
+                self.count_on_layer(publication_key, layer, |layer| layer.nack_sent += count as u64);
                 self.send_rtcp(key, len);
             }
             if count < NACK_BATCH {
                 break;
             }
+        }
+    }
+
+    fn count_on_layer(&mut self, publication: Key, layer: usize, count: impl FnOnce(&mut Layer)) {
+        if let Some(layer) = self
+            .publications
+            .get_mut(publication)
+            .and_then(|publication| publication.layers.get_mut(layer))
+        {
+            count(layer);
         }
     }
 
@@ -200,6 +247,7 @@ impl Shard {
         if !layer.keyframes.poll(now) {
             return;
         }
+        layer.pli_sent += 1;
         let Some(stream) = &layer.stream else { return };
         let media = stream.recv.ssrc();
         let Some(session) = self.sessions.get_mut(key) else {
@@ -230,15 +278,6 @@ impl Shard {
         };
         if session.receiver_reports.poll(now) {
             self.send_receiver_reports(now, key);
-            let mut index = 0;
-            while let Some(published) = self
-                .sessions
-                .get(key)
-                .and_then(|session| session.published.get(index))
-            {
-                index += 1;
-                self.choose_layers(now, published.publication);
-            }
         }
         let Some(session) = self.sessions.get_mut(key) else {
             return;

@@ -1,0 +1,283 @@
+//! Who gets how much of a receiver's path: from the estimate and what each slot could use to one step
+//! for each slot.
+//!
+//! A pure function. Everybody gets the lowest step first, in the order of priority; what does not fit
+//! is paused. Then the highest priority rises as far as it can, then the next; equals rise in turns.
+//! Rising needs more room than staying ([`RISE_PERCENT`]), so that an estimate that wavers around a
+//! sum of layers does not make them flap. Whoever may not rise yet is said by the caller, which
+//! knows the time.
+
+/// The estimate must be so many percent of the new sum before anything rises.
+const RISE_PERCENT: u64 = 115;
+
+/// Steps of one slot: three layers, each with its temporal ones.
+pub const STEPS_MAX: usize = 6;
+
+/// One thing a slot could show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Step {
+    /// Index of the layer.
+    pub layer: u8,
+    /// Highest temporal layer of it.
+    pub temporal: u8,
+    /// What it costs in bits per second.
+    pub bps: u64,
+}
+
+/// What one slot could use.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Demand {
+    /// Index of the slot.
+    pub slot: u8,
+    /// Higher first.
+    pub priority: u8,
+    steps: [Step; STEPS_MAX],
+    count: u8,
+    /// The step it has now; none while it is paused or new.
+    pub current: Option<u8>,
+    /// Whether it may rise above what it has, or begin.
+    pub may_rise: bool,
+    /// What it gets.
+    pub granted: Option<u8>,
+}
+
+impl Demand {
+    /// A slot without steps.
+    #[must_use]
+    pub fn new(slot: u8, priority: u8) -> Self {
+        Self {
+            slot,
+            priority,
+            may_rise: true,
+            ..Self::default()
+        }
+    }
+
+    /// Adds the next better step. One that costs no more than the one before replaces it: better and
+    /// cheaper needs no choice.
+    pub fn push(&mut self, step: Step) {
+        while let Some(last) = self.steps().last()
+            && last.bps >= step.bps
+        {
+            self.count -= 1;
+        }
+        if let Some(free) = self.steps.get_mut(usize::from(self.count)) {
+            *free = step;
+            self.count += 1;
+        }
+    }
+
+    /// Its steps, each dearer than the one before.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps[..usize::from(self.count).min(STEPS_MAX)]
+    }
+
+    /// The step it gets, none when it is paused.
+    #[must_use]
+    pub fn step(&self) -> Option<Step> {
+        self.granted
+            .and_then(|index| self.steps().get(usize::from(index)))
+            .copied()
+    }
+
+    fn cost(&self) -> u64 {
+        self.step().map_or(0, |step| step.bps)
+    }
+
+    /// The next step up and what it adds.
+    fn next(&self) -> Option<(u8, u64)> {
+        let index = self.granted.map_or(0, |granted| granted + 1);
+        let step = self.steps().get(usize::from(index))?;
+        Some((index, step.bps - self.cost()))
+    }
+
+    fn rises(&self, index: u8) -> bool {
+        self.current.is_none_or(|current| index > current)
+    }
+}
+
+/// What came of an allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// What the granted steps cost.
+    pub used_bps: u64,
+    /// What the best step of every slot would cost.
+    pub wanted_bps: u64,
+    /// The least budget at which somebody would get more; none when everybody has all.
+    pub next_step_bps: Option<u64>,
+}
+
+/// Grants each demand a step within `budget_bps`. Demands are reordered by priority.
+pub fn allocate(budget_bps: u64, demands: &mut [Demand]) -> Plan {
+    // Stable for equals: who came first in the list goes first every time.
+    demands.sort_unstable_by_key(|demand| (std::cmp::Reverse(demand.priority), demand.slot));
+    let mut used = 0;
+    for demand in demands.iter_mut() {
+        demand.granted = None;
+        raise(demand, budget_bps, &mut used);
+    }
+    let mut start = 0;
+    while start < demands.len() {
+        let priority = demands[start].priority;
+        let len = demands[start..]
+            .iter()
+            .take_while(|demand| demand.priority == priority)
+            .count();
+        let group = &mut demands[start..start + len];
+        // In turns, until a whole round gave nobody anything. Each turn raises somebody by one of
+        // at most STEPS_MAX steps, so this ends.
+        while group
+            .iter_mut()
+            .filter(|demand| demand.granted.is_some())
+            .fold(false, |any, demand| raise(demand, budget_bps, &mut used) | any)
+        {}
+        start += len;
+    }
+    let next = demands
+        .iter()
+        .filter_map(Demand::next)
+        .map(|(_, more)| (used + more) * RISE_PERCENT / 100)
+        .min();
+    let wanted = demands.iter().filter_map(|demand| demand.steps().last());
+    Plan {
+        used_bps: used,
+        wanted_bps: wanted.map(|step| step.bps).sum(),
+        next_step_bps: next,
+    }
+}
+
+fn raise(demand: &mut Demand, budget: u64, used: &mut u64) -> bool {
+    let Some((index, more)) = demand.next() else {
+        return false;
+    };
+    let rises = demand.rises(index);
+    let needed = if rises {
+        (*used + more) * RISE_PERCENT / 100
+    } else {
+        *used + more
+    };
+    if needed > budget || rises && !demand.may_rise {
+        return false;
+    }
+    demand.granted = Some(index);
+    *used += more;
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn demand(slot: u8, priority: u8, rates: &[u64], current: Option<u8>) -> Demand {
+        let mut demand = Demand::new(slot, priority);
+        for (layer, bps) in rates.iter().enumerate() {
+            demand.push(Step {
+                layer: layer as u8,
+                temporal: 3,
+                bps: *bps,
+            });
+        }
+        demand.current = current;
+        demand
+    }
+
+    fn granted(demands: &[Demand]) -> Vec<(u8, Option<u8>)> {
+        let mut list: Vec<_> = demands
+            .iter()
+            .map(|demand| (demand.slot, demand.granted))
+            .collect();
+        list.sort_unstable();
+        list
+    }
+
+    const LAYERS: [u64; 3] = [150, 500, 1200];
+
+    #[test]
+    fn everybody_gets_the_lowest_before_anybody_gets_more() {
+        let mut demands = [
+            demand(0, 100, &LAYERS, None),
+            demand(1, 200, &LAYERS, None),
+            demand(2, 100, &LAYERS, None),
+        ];
+        allocate(1_000, &mut demands);
+        // 150 each, then the second rises to 500: 800 with its margin is 920.
+        assert_eq!(granted(&demands), [(0, Some(0)), (1, Some(1)), (2, Some(0))]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_paused_by_priority() {
+        let mut demands = [demand(0, 100, &LAYERS, Some(0)), demand(1, 200, &LAYERS, Some(2))];
+        let plan = allocate(200, &mut demands);
+        assert_eq!(granted(&demands), [(0, None), (1, Some(0))]);
+        assert_eq!(
+            (plan.used_bps, plan.wanted_bps, plan.next_step_bps),
+            (150, 2400, Some(345))
+        );
+    }
+
+    #[test]
+    fn staying_needs_less_room_than_rising() {
+        let mut held = [demand(0, 100, &LAYERS, Some(2))];
+        let mut fresh = [demand(0, 100, &LAYERS, Some(1))];
+        allocate(1_250, &mut held);
+        allocate(1_250, &mut fresh);
+        assert_eq!((held[0].granted, fresh[0].granted), (Some(2), Some(1)));
+    }
+
+    #[test]
+    fn equals_rise_in_turns() {
+        let mut demands = [demand(0, 100, &LAYERS, None), demand(1, 100, &LAYERS, None)];
+        allocate(1_200, &mut demands);
+        assert_eq!(granted(&demands), [(0, Some(1)), (1, Some(1))]);
+    }
+
+    #[test]
+    fn who_may_not_rise_keeps_what_it_has() {
+        let mut demands = [demand(0, 100, &LAYERS, Some(0)), demand(1, 100, &LAYERS, None)];
+        demands[0].may_rise = false;
+        demands[1].may_rise = false;
+        allocate(10_000, &mut demands);
+        assert_eq!(granted(&demands), [(0, Some(0)), (1, None)]);
+    }
+
+    #[test]
+    fn a_better_step_that_is_cheaper_takes_the_place_of_the_worse() {
+        let demand = demand(0, 1, &[300, 200, 900], None);
+        let kept: Vec<(u8, u64)> = demand.steps().iter().map(|step| (step.layer, step.bps)).collect();
+        assert_eq!(kept, [(1, 200), (2, 900)]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_budget_is_kept_and_nobody_waits_for_what_fits(
+            budget in 0u64..6_000,
+            list in prop::collection::vec(
+                (any::<u8>(), prop::collection::vec(1u64..3_000, 1..5), prop::option::of(0u8..3), any::<bool>()),
+                1..9,
+            ),
+        ) {
+            let mut demands: Vec<Demand> = list
+                .iter()
+                .enumerate()
+                .map(|(slot, (priority, rates, current, may_rise))| {
+                    let mut rates = rates.clone();
+                    rates.sort_unstable();
+                    let mut demand = demand(slot as u8, *priority, &rates, *current);
+                    demand.may_rise = *may_rise;
+                    demand
+                })
+                .collect();
+            let plan = allocate(budget, &mut demands);
+            prop_assert!(plan.used_bps <= budget);
+            prop_assert_eq!(plan.used_bps, demands.iter().map(Demand::cost).sum::<u64>());
+            // Nobody could be raised further.
+            for demand in &mut demands {
+                let mut used = plan.used_bps;
+                let mut copy = *demand;
+                prop_assert!(!raise(&mut copy, budget, &mut used));
+            }
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Which slot shows which layer: what receivers wish and their paths carry, against what publishers
+//! send and are told to send.
+
+use std::time::Duration;
+
+use kall_shared::link::Event;
+use kall_shared::media::{Kind, SlotWish};
+
+use super::Shard;
+use super::slab::Key;
+use crate::bwe;
+use crate::forward::allocator::{Demand, Step, allocate};
+use crate::forward::publication::Publication;
+use crate::forward::slot::{Aim, Slot};
+use crate::session::Session;
+use crate::session::downstream::ALLOCATE_INTERVAL;
+use crate::time::Time;
+
+/// A slot that was given less, or was paused, is not given more for so long: a path that has just
+/// failed to carry something will fail again, and people mind flapping more than a small picture.
+const HOLD: Duration = Duration::from_secs(8);
+
+/// The same after a pause.
+const HOLD_PAUSED: Duration = Duration::from_secs(5);
+
+/// Between two rises of one receiver there is a round trip and this: the effect of the first must show
+/// in the estimate.
+const RISE_SPACING: Duration = Duration::from_secs(1);
+
+/// What a sounding slot is planned with before it was measured, in bits per second.
+const AUDIO_BPS: u64 = 40_000;
+
+/// Share of the path that is left to retransmissions and feedback, in percent.
+const RESERVE_PERCENT: u64 = 5;
+
+/// A path that carries less than this of what is sent must be relieved at once, in percent: waiting for
+/// the key frame of a smaller layer would fill its queue.
+const RELIEF_PERCENT: u64 = 75;
+
+impl Shard {
+    /// The receiver's slots are given their shares anew in this turn: once, whatever else asks for it.
+    pub(super) fn allocate_soon(&mut self, now: Time, key: Key) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            let planned = &mut session.downstream.allocate_at;
+            *planned = (*planned).min(now);
+            self.reschedule(now, key);
+        }
+    }
+
+    /// What a receiver wants of a slot's occupant changed.
+    pub(super) fn set_wish(&mut self, now: Time, key: Key, slot: u8, wish: SlotWish) {
+        if let Some(slot) = self.slot_mut(key, slot)
+            && slot.wish != wish
+        {
+            slot.wish = wish;
+            // It asks for something else: what was too much before says nothing about that.
+            slot.hold_until = Time::ZERO;
+            self.allocate_soon(now, key);
+        }
+    }
+
+    /// Everybody who takes a track chooses anew.
+    pub(super) fn choose_anew(&mut self, now: Time, publication: Key) {
+        let mut index = 0;
+        while let Some(subscriber) = self
+            .publications
+            .get(publication)
+            .and_then(|found| found.subscribers.get(index))
+        {
+            let session = subscriber.session;
+            index += 1;
+            self.allocate_soon(now, session);
+        }
+    }
+
+    /// Looks after the layers of a session's tracks: which flow, and which are told to.
+    pub(super) fn look_after_tracks(&mut self, now: Time, key: Key) {
+        let mut index = 0;
+        while let Some(published) = self
+            .sessions
+            .get(key)
+            .and_then(|session| session.published.get(index))
+        {
+            let publication_key = published.publication;
+            index += 1;
+            let Some(publication) = self.publications.get_mut(publication_key) else {
+                continue;
+            };
+            if publication.look(now) {
+                self.choose_anew(now, publication_key);
+            }
+            self.update_dynacast(now, publication_key);
+        }
+    }
+
+    /// Tells a publisher which of its layers are taken, when that changed.
+    pub(super) fn update_dynacast(&mut self, now: Time, publication_key: Key) {
+        let Some(publication) = self.publications.get_mut(publication_key) else {
+            return;
+        };
+        if publication.rids.is_empty() {
+            return;
+        }
+        let takers = publication.takers();
+        if publication.dynacast.update(now, &takers)
+            && let Some(owner) = self.sessions.get(publication.owner)
+        {
+            self.outgoing.event(Event::Dynacast {
+                session: owner.id,
+                track: publication.track.clone(),
+                layers: publication.dynacast_layers(),
+            });
+        }
+        let owner = publication.owner;
+        self.reschedule(now, owner);
+    }
+
+    /// Takes over which layers a slot needs packets of.
+    pub(super) fn sync_layers(&mut self, now: Time, key: Key, slot: u8, publication_key: Key) {
+        let wanted = self
+            .sessions
+            .get(key)
+            .and_then(|session| session.slots.get(usize::from(slot)))
+            .map_or(0, Slot::wanted_layers);
+        if let Some(publication) = self.publications.get_mut(publication_key)
+            && publication.set_layers(key, slot, wanted)
+        {
+            self.update_dynacast(now, publication_key);
+        }
+    }
+
+    /// Gives a receiver's video slots their shares of its path.
+    pub(super) fn allocate(&mut self, now: Time, key: Key) {
+        let mut demands = std::mem::take(&mut self.demands);
+        demands.clear();
+        let Some(session) = self.sessions.get_mut(key) else {
+            self.demands = demands;
+            return;
+        };
+        session.downstream.allocate_at = Time::FAR_FUTURE;
+        session.downstream.allocated_at = now;
+        let rtt = session.rtt;
+        let may_rise = now >= session.downstream.risen_at + rtt + RISE_SPACING;
+        for (index, slot) in session.slots.iter().enumerate() {
+            if let Some(demand) = demand_of(now, index as u8, slot, &self.publications, may_rise) {
+                demands.push(demand);
+            }
+        }
+        let audio: u64 = session
+            .slots
+            .iter()
+            .filter(|slot| slot.kind() == Kind::Audio && slot.occupant().is_some())
+            .map(|slot| match slot.sent.bps(now) {
+                0 => AUDIO_BPS,
+                bps => bps,
+            })
+            .sum();
+        let budget = session.downstream.budget();
+        let share = |bps: u64| (bps - bps / 100 * RESERVE_PERCENT).saturating_sub(audio);
+        let plan = allocate(budget.map_or(u64::MAX / 1_000, share), &mut demands);
+        let whole = |bps: u64| (bps + audio) * 100 / (100 - RESERVE_PERCENT);
+        let downstream = &mut session.downstream;
+        downstream.allocated_by = downstream.estimator.estimate();
+        let relief = budget.is_some_and(|budget| share(budget) < downstream.used_bps * RELIEF_PERCENT / 100);
+        downstream.used_bps = whole(plan.used_bps);
+        downstream.estimator.set_demand(
+            now,
+            bwe::Demand {
+                wanted_bps: whole(plan.wanted_bps),
+                next_step_bps: plan.next_step_bps.map(whole),
+            },
+        );
+        if !demands.is_empty() {
+            downstream.allocate_at = now + ALLOCATE_INTERVAL;
+        }
+        let mut risen = false;
+        for demand in &demands {
+            risen |= self.grant(now, key, demand, relief);
+        }
+        if risen && let Some(session) = self.sessions.get_mut(key) {
+            session.downstream.risen_at = now;
+        }
+        self.demands = demands;
+        self.reschedule(now, key);
+    }
+
+    /// Acts on one slot's share. True when it rose above what it had.
+    fn grant(&mut self, now: Time, key: Key, demand: &Demand, relief: bool) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else {
+            return false;
+        };
+        let measured = session.downstream.estimator.is_measured();
+        let Some(slot) = session.slots.get_mut(usize::from(demand.slot)) else {
+            return false;
+        };
+        let Some(publication_key) = slot.occupant() else {
+            return false;
+        };
+        let before = slot.aimed();
+        let fell = match (demand.current, demand.granted) {
+            (Some(current), Some(granted)) => granted < current,
+            (Some(_), None) => true,
+            _ => false,
+        };
+        let mut risen = false;
+        let mut news = false;
+        match demand.step() {
+            Some(Step { layer, temporal, .. }) => {
+                news = slot.is_paused();
+                risen = demand.current.is_some() && demand.granted > demand.current;
+                slot.aim(Aim { layer, temporal });
+                if fell {
+                    slot.hold_until = now + HOLD;
+                    let shown = slot.shown_layer();
+                    if relief && shown.is_some_and(|shown| shown != layer) {
+                        let base = shown
+                            .and_then(|shown| {
+                                self.publications
+                                    .get(publication_key)?
+                                    .layers
+                                    .get(usize::from(shown))
+                            })
+                            .is_some_and(|shown| shown.flow.highest_temporal() > 0);
+                        slot.cut_current(base);
+                    }
+                }
+            }
+            // Before anything is known of the path, what is held back is so for a moment only.
+            None if !measured => slot.withhold(),
+            None => {
+                news = slot.pause();
+                if news {
+                    slot.hold_until = now + HOLD_PAUSED;
+                }
+            }
+        }
+        let asks = slot.aimed().map(|aim| aim.layer) != before.map(|aim| aim.layer)
+            || slot.aimed().is_some() && slot.waits_for_keyframe();
+        self.sync_layers(now, key, demand.slot, publication_key);
+        if asks {
+            self.request_keyframe_for(now, key, usize::from(demand.slot));
+        }
+        if news {
+            self.counters.slot_pauses += u64::from(demand.granted.is_none());
+            self.announce_slot(key, demand.slot);
+        }
+        risen
+    }
+
+    /// Slots that began or changed their layer: they need no other any more, and say what they show.
+    pub(super) fn after_switches(&mut self, now: Time) {
+        while let Some((key, slot)) = self.switched.pop() {
+            let occupant = self
+                .sessions
+                .get(key)
+                .and_then(|session| session.slots.get(usize::from(slot)))
+                .filter(|slot| slot.kind() == Kind::Video)
+                .and_then(Slot::occupant);
+            if let Some(publication) = occupant {
+                self.sync_layers(now, key, slot, publication);
+                self.announce_slot(key, slot);
+            }
+        }
+    }
+}
+
+/// What one slot could use; none when it is to be given nothing.
+fn demand_of(
+    now: Time,
+    index: u8,
+    slot: &Slot,
+    publications: &super::slab::Slab<Publication>,
+    may_rise: bool,
+) -> Option<Demand> {
+    if slot.kind() != Kind::Video || slot.reason().is_some() {
+        return None;
+    }
+    let publication = publications.get(slot.occupant()?)?;
+    if publication.muted {
+        return None;
+    }
+    let view = publication.view();
+    let mut demand = Demand::new(index, slot.wish.priority);
+    view.fill(now, &slot.wish, &mut demand);
+    demand.current = slot.aimed().map(|aim| {
+        let rank = |layer| publication.ranks.rank_of(layer);
+        let has = |step: &Step| {
+            rank(step.layer) < rank(aim.layer) || step.layer == aim.layer && step.temporal <= aim.temporal
+        };
+        let found = demand.steps().iter().rposition(has);
+        // What it has is below everything that can be had: the lowest is no rise.
+        found.unwrap_or(0) as u8
+    });
+    let held = now < slot.hold_until;
+    demand.may_rise = !held && (may_rise || demand.current.is_none());
+    Some(demand)
+}
+
+impl Session {
+    /// Whether something waits for its turn on the path and may leave now.
+    pub(super) fn may_drain(&mut self, now: Time) -> bool {
+        self.outbox.paced_len() > 0 && self.downstream.may_send(now)
+    }
+}
