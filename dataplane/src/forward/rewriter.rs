@@ -104,6 +104,9 @@ const BEHIND_MAX: Duration = Duration::from_millis(50);
 /// How long a layer switch waits for sender reports before it goes by elapsed time.
 const ALIGN_WAIT: Duration = Duration::from_millis(500);
 
+/// A layer silent for so long has left nothing to align with.
+const ALIGN_SILENCE: Duration = Duration::from_millis(300);
+
 /// After a pause, how far behind the elapsed time the sender reports' statement is still believed.
 const RESUME_BEHIND_MAX: Duration = Duration::from_millis(200);
 
@@ -350,6 +353,9 @@ impl Rewriter {
                 Some(ts) if last.ts - ts <= self.ticks(BEHIND_MAX) => Some(last.ts + 1),
                 // The layer's sender lags: one more key frame may be better, a third would be no different.
                 Some(_) => target.refused_since.map(|_| last.ts + 1),
+                // Where the old layer has stopped, there is no picture left that the new one could
+                // stand beside.
+                None if now.since(last.sent_at) >= ALIGN_SILENCE => Some(elapsed),
                 None => target
                     .refused_since
                     .filter(|&since| now.since(since) >= ALIGN_WAIT)

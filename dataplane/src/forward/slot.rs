@@ -211,13 +211,13 @@ impl Slot {
 
     /// Gives the slot to another publication, or to nobody. The numbers go on; what of it to show is
     /// said by [`Self::aim`].
-    pub fn occupy(&mut self, occupant: Option<Key>) {
+    pub fn occupy(&mut self, occupant: Option<Key>, wish: SlotWish) {
         if self.occupant == occupant {
             return;
         }
         self.epoch = self.epoch.wrapping_add(1);
         self.occupant = occupant;
-        self.wish = SlotWish::default();
+        self.wish = wish;
         self.aim = None;
         self.paused = false;
         self.hold_until = Time::ZERO;

@@ -118,6 +118,12 @@ impl Downstream {
         (self.feedback != Feedback::None).then(|| self.estimator.estimate())
     }
 
+    /// Whether anything is known of the path.
+    #[must_use]
+    pub fn is_measured(&self) -> bool {
+        self.feedback != Feedback::Transport || self.estimator.is_measured()
+    }
+
     /// Whether a packet of video may leave now.
     pub fn may_send(&mut self, now: Time) -> bool {
         self.feedback == Feedback::None || self.pacer.may_send(now)

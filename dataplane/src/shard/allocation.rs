@@ -55,7 +55,7 @@ impl Shard {
             slot.wish = wish;
             // It asks for something else: what was too much before says nothing about that.
             slot.hold_until = Time::ZERO;
-            self.allocate_soon(now, key);
+            self.allocate(now, key);
         }
     }
 
@@ -189,7 +189,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return false;
         };
-        let measured = session.downstream.estimator.is_measured();
+        let measured = session.downstream.is_measured();
         let Some(slot) = session.slots.get_mut(usize::from(demand.slot)) else {
             return false;
         };

@@ -5,7 +5,7 @@ use kall_shared::link::{
     CloseReason, LABEL_MAX_LEN, Refusal, RefusalCode, Request, Response, SNAPSHOT_PAGE_MAX, SessionSnapshot,
     ToData, TrackSnapshot,
 };
-use kall_shared::media::{Kind, MediaLine, SessionDescription, SessionParams, SlotDescription};
+use kall_shared::media::{Kind, MediaLine, SessionDescription, SessionParams, SlotDescription, SlotWish};
 
 use super::ingress::UFRAG_ID_LEN;
 use super::room::Room;
@@ -74,8 +74,7 @@ impl Shard {
                     Some(track) => Some(self.track_in_room_of(key, &track)?),
                 };
                 self.check_slot(key, slot, publication)?;
-                self.set_occupant(now, key, slot as u8, publication);
-                self.set_wish(now, key, slot as u8, wish);
+                self.set_occupant(now, key, slot as u8, publication, wish);
                 Ok(Response::Done)
             }
             Request::SetMuted {
@@ -352,7 +351,7 @@ impl Shard {
             && slot < session.slots.len()
         {
             if !session.receives(slot) {
-                self.set_occupant(now, key, slot as u8, None);
+                self.set_occupant(now, key, slot as u8, None, SlotWish::default());
             }
             slot += 1;
         }

@@ -1,7 +1,7 @@
 //! Sessions come and go, and slots change hands: everything that changes who is connected to whom.
 
 use kall_shared::link::{CloseReason, Event, SlotReason};
-use kall_shared::media::Kind;
+use kall_shared::media::{Kind, SlotWish};
 
 use super::Shard;
 use super::room::{AudioCandidate, fill_audio};
@@ -113,7 +113,7 @@ impl Shard {
             return;
         };
         if let Some(slot) = session.slots.get_mut(usize::from(slot)) {
-            slot.occupy(None);
+            slot.occupy(None, SlotWish::default());
         }
         self.announce_slot(session_key, slot);
     }
@@ -144,7 +144,14 @@ impl Shard {
     }
 
     /// Gives a slot to a track, or to nobody, and tells it.
-    pub(super) fn set_occupant(&mut self, now: Time, session_key: Key, slot: u8, occupant: Option<Key>) {
+    pub(super) fn set_occupant(
+        &mut self,
+        now: Time,
+        session_key: Key,
+        slot: u8,
+        occupant: Option<Key>,
+        wish: SlotWish,
+    ) {
         let Some(session) = self.sessions.get_mut(session_key) else {
             return;
         };
@@ -152,7 +159,7 @@ impl Shard {
             return;
         };
         if target.occupant() == occupant {
-            return;
+            return self.set_wish(now, session_key, slot, wish);
         }
         if let Some(former) = target
             .occupant()
@@ -163,7 +170,7 @@ impl Shard {
         if let Some(publication) = occupant.and_then(|key| self.publications.get_mut(key)) {
             publication.subscribe(session_key, slot);
         }
-        target.occupy(occupant);
+        target.occupy(occupant, wish);
         self.check_codec(now, session_key, slot);
         match self.kind_of(session_key, slot) {
             // There is one layer of sound, and it always fits.
@@ -284,7 +291,7 @@ impl Shard {
             return;
         }
         for (slot, occupant) in indexes.into_iter().zip(occupants) {
-            self.set_occupant(now, listener, slot, occupant);
+            self.set_occupant(now, listener, slot, occupant, SlotWish::default());
         }
     }
 

@@ -6,6 +6,7 @@ mod forwarding;
 mod hostile;
 mod lifecycle;
 mod repair;
+mod simulcast;
 mod soak;
 
 use std::collections::HashMap;
