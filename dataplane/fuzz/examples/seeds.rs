@@ -70,6 +70,15 @@ const H264: [&[u8]; 4] = [
     &[0x41, 0x9a, 0x02],
 ];
 
+/// RFC 2198: one earlier frame and the newest, two of them, and the newest alone.
+const RED: [&[u8]; 3] = [
+    &[0xef, 0x0f, 0x00, 0x03, 0x6f, 1, 2, 3, 4, 5, 6, 7],
+    &[
+        0xef, 0x1e, 0x00, 0x01, 0xef, 0x0f, 0x00, 0x02, 0x6f, 1, 2, 3, 4, 5,
+    ],
+    &[0x6f, 9, 9],
+];
+
 /// 20 ms of full band, DTX, two frames, a frame count.
 const OPUS: [&[u8]; 4] = [&[0xf8, 1, 2, 3], &[0xf8, 0xff], &[0xf9, 1, 2], &[0xfb, 6, 1, 2]];
 
@@ -330,7 +339,13 @@ fn main() {
     rtp();
     rtcp();
     link();
-    for (target, payloads) in [("vp8", &VP8[..]), ("vp9", &VP9), ("h264", &H264), ("opus", &OPUS)] {
+    for (target, payloads) in [
+        ("vp8", &VP8[..]),
+        ("vp9", &VP9),
+        ("h264", &H264),
+        ("opus", &OPUS),
+        ("red", &RED),
+    ] {
         for (index, payload) in payloads.iter().enumerate() {
             save(target, &format!("payload-{index}"), payload);
         }
