@@ -10,6 +10,9 @@ const FIRST_WINDOW: i64 = 500_000;
 /// Microseconds of each window after it.
 const WINDOW: i64 = 150_000;
 
+/// Microseconds of the first window after which it tells something.
+const PROVISIONAL: i64 = 100_000;
+
 /// A gap longer than this is a pause of the sender and no sample.
 const PAUSE: i64 = 1_000_000;
 
@@ -38,23 +41,33 @@ pub(super) struct AckedRate {
     /// Arrival that began the window, and the last one.
     window: Option<(i64, i64)>,
     bytes: u64,
+    last_sample_kbps: f64,
 }
 
 impl AckedRate {
+    /// Notes that packets came in between that nobody told of: a window over them would be too low.
+    pub(super) fn on_gap(&mut self) {
+        self.window = None;
+    }
+
     /// Notes an acknowledged packet: when it arrived, in microseconds of the receiver's clock, and its
-    /// bytes. One told late counts as if it had come with the newest.
+    /// bytes. One from before the window counts no more, for others of its time didn't either.
     pub(super) fn on_acked(&mut self, arrival: i64, bytes: u64) {
         let Some((start, last)) = self.window else {
             self.window = Some((arrival, arrival));
             self.bytes = bytes;
             return;
         };
-        let arrival = arrival.max(last);
-        if arrival - last > PAUSE {
+        // A pause, or a clock that jumped.
+        if arrival.saturating_sub(last).saturating_abs() > PAUSE {
             self.window = Some((arrival, arrival));
             self.bytes = bytes;
             return;
         }
+        if arrival < start {
+            return;
+        }
+        let arrival = arrival.max(last);
         let needed = if self.estimate_kbps.is_none() {
             FIRST_WINDOW
         } else {
@@ -74,6 +87,7 @@ impl AckedRate {
     fn sample(&mut self, elapsed_micros: i64) {
         // Bits per millisecond.
         let sample = self.bytes as f64 * 8000.0 / elapsed_micros as f64;
+        self.last_sample_kbps = sample;
         let Some(estimate) = self.estimate_kbps else {
             self.estimate_kbps = Some(sample.max(FLOOR_KBPS));
             self.variance = VARIANCE_START;
@@ -97,6 +111,18 @@ impl AckedRate {
     pub(super) fn rate(&self) -> Option<f64> {
         self.estimate_kbps.map(|kbps| kbps * 1000.0)
     }
+
+    /// The same while a queue stands, which makes packets arrive at the rate of the link: the last
+    /// window is exact then, and the filter may lag. From what there is of the first window if that isn't
+    /// full yet.
+    pub(super) fn of_queue(&self) -> Option<f64> {
+        if let Some(estimate) = self.estimate_kbps {
+            return Some(estimate.min(self.last_sample_kbps).max(FLOOR_KBPS) * 1000.0);
+        }
+        let (start, last) = self.window?;
+        let elapsed = last - start;
+        (elapsed >= PROVISIONAL).then(|| self.bytes as f64 * 8e6 / elapsed as f64)
+    }
 }
 
 #[cfg(test)]
@@ -118,6 +144,7 @@ mod tests {
         let mut acked = AckedRate::default();
         feed(&mut acked, 0, FIRST_WINDOW, 10_000);
         assert_eq!(acked.rate(), None);
+        assert!((acked.of_queue().unwrap() - 1_000_000.0).abs() < 30_000.0);
         feed(&mut acked, FIRST_WINDOW, 10_000, 10_000);
         assert!((acked.rate().unwrap() - 1_000_000.0).abs() < 10_000.0);
     }
@@ -141,14 +168,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_told_is_not_missing() {
+        let mut acked = AckedRate::default();
+        let end = feed(&mut acked, 0, 5_000_000, 5_000);
+        for round in 0..20 {
+            acked.on_gap();
+            // 200 ms that are told, 100 ms that are not.
+            feed(&mut acked, end + round * 300_000, 200_000, 5_000);
+        }
+        assert!((acked.rate().unwrap() / 2e6 - 1.0).abs() < 0.02, "{acked:?}");
+    }
+
+    #[test]
     fn arrivals_told_backwards_are_harmless() {
         let mut acked = AckedRate::default();
         for arrival in (0..5_000_000).rev().step_by(5_000) {
             acked.on_acked(arrival, 1250);
         }
         assert_eq!(acked.rate(), None);
-        acked.on_acked(i64::MAX / 2, 1250);
-        acked.on_acked(i64::MIN / 2, 1250);
+        acked.on_acked(i64::MAX, 1250);
+        acked.on_acked(i64::MIN, 1250);
         assert_eq!(acked.rate(), None);
+        // A clock that jumped goes on from where it is.
+        feed(&mut acked, -9_000_000, 600_000, 10_000);
+        assert!((acked.rate().unwrap() - 1_000_000.0).abs() < 10_000.0);
     }
 }

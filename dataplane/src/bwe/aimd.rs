@@ -13,10 +13,6 @@ use crate::time::Time;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Usage {
     /// The delay shrinks: a queue drains.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "told by the delay detector, which follows")
-    )]
     Under,
     /// The delay stays.
     Normal,
@@ -53,7 +49,8 @@ const STEP_MAX: Duration = Duration::from_secs(1);
 /// The round trip before it is known.
 pub(super) const RTT_DEFAULT: Duration = Duration::from_millis(200);
 
-/// Bounds of the interval between two decreases: a round trip.
+/// Bounds of the round trip between two decreases, to which the reaction is added: whoever falls again
+/// before the first fall could show yields to the others twice.
 const DECREASE_INTERVAL_MIN: Duration = Duration::from_millis(10);
 const DECREASE_INTERVAL_MAX: Duration = Duration::from_millis(200);
 
@@ -84,10 +81,20 @@ impl Aimd {
         self.estimate
     }
 
+    /// Whether overuse was met about here before.
+    pub(super) fn is_near_capacity(&self) -> bool {
+        self.capacity.mean().is_some()
+    }
+
     /// When it last fell.
-    #[cfg_attr(not(test), expect(dead_code, reason = "probing, which follows, asks for it"))]
     pub(super) fn decreased(&self) -> Option<Time> {
         self.decreased
+    }
+
+    /// Sets the rate to what was found by other means.
+    pub(super) fn set(&mut self, now: Time, estimate: f64) {
+        self.estimate = bound(estimate);
+        self.updated = now;
     }
 
     /// Takes what the last feedback showed. `acked`: bits per second, if measured.
@@ -114,7 +121,7 @@ impl Aimd {
     }
 
     fn may_decrease(&self, now: Time, acked: f64, rtt: Duration) -> bool {
-        let interval = rtt.clamp(DECREASE_INTERVAL_MIN, DECREASE_INTERVAL_MAX);
+        let interval = rtt.clamp(DECREASE_INTERVAL_MIN, DECREASE_INTERVAL_MAX) + REACTION;
         self.decreased.is_none_or(|last| now.since(last) >= interval) || acked < self.estimate / 2.0
     }
 

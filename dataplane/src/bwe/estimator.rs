@@ -4,11 +4,37 @@ use std::time::Duration;
 
 use super::acked_rate::AckedRate;
 use super::aimd::{Aimd, Usage};
-use super::history::{Class, Fate, History, PACKETS};
-use super::{ESTIMATE_START, OVERHEAD_BYTES, bounded};
+use super::cluster::Finding;
+use super::feedback::Reader;
+use super::groups::Groups;
+use super::history::{Class, History};
+use super::loss::Loss;
+use super::probe::{Prober, Situation};
+use super::queue::Queue;
+use super::reports::Reports;
+use super::silence::Silence;
+use super::trendline::Trendline;
+use super::{ESTIMATE_MAX, ESTIMATE_MIN, ESTIMATE_START, OVERHEAD_BYTES, bounded};
 use crate::time::Time;
 use crate::wire::rtcp::Twcc;
-use crate::wire::rtcp::twcc::TICK_MICROS;
+
+/// A queue this long is one; less hurts nobody.
+const STANDING: Duration = Duration::from_millis(10);
+
+/// Above this share of it, the estimate is used up.
+const SATURATING: f64 = 0.85;
+
+/// How long after a fall the path counts as congested, at least.
+const CONGESTED: Duration = Duration::from_millis(300);
+
+/// How long feedback speaks of now.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// A fall below this share of what was usual is one to recover from.
+const FALL: f64 = 0.66;
+
+/// Time over which an estimate becomes usual.
+const USUAL_TIME: Duration = Duration::from_secs(5);
 
 /// What a subscriber could make use of, bits per second with headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,26 +55,59 @@ pub struct Outcome {
     pub lost: u32,
 }
 
+/// The part that learns from delay; all of it belongs to one path.
+#[derive(Debug)]
+struct Delay {
+    acked: AckedRate,
+    groups: Groups,
+    trendline: Trendline,
+    queue: Queue,
+    aimd: Aimd,
+}
+
+impl Delay {
+    fn new(now: Time, estimate: f64) -> Self {
+        Self {
+            acked: AckedRate::default(),
+            groups: Groups::default(),
+            trendline: Trendline::new(),
+            queue: Queue::default(),
+            aimd: Aimd::new(now, estimate),
+        }
+    }
+
+    /// How the path is used. A growing delay without a queue is jitter, or the burst of another.
+    fn usage(&self) -> Usage {
+        let usage = self.trendline.usage();
+        if usage == Usage::Over && self.queue.standing() < STANDING {
+            Usage::Under
+        } else {
+            usage
+        }
+    }
+}
+
 /// The estimate for one subscriber.
 #[derive(Debug)]
 pub struct Estimator {
     history: History,
-    acked_rate: AckedRate,
-    aimd: Aimd,
-    /// Below this every packet's fate is final.
-    settled: u64,
-    /// Above the highest number that feedback spoke of.
-    told: u64,
-    measured: bool,
-    usage: Usage,
-    remb: Option<u64>,
-    rtt: Option<Duration>,
-    demand: Demand,
+    reader: Reader,
+    delay: Delay,
+    loss: Loss,
+    reports: Reports,
+    silence: Silence,
+    prober: Prober,
     sent_bytes: [u64; Class::ALL.len()],
+    remb: Option<f64>,
+    rtt: Option<Duration>,
     estimate: u64,
-    loss_permille: u16,
-    /// Highest arrival, in ticks, against which the next reference time is unwrapped.
-    clock: Option<i64>,
+    usage: Usage,
+    /// The last feedback that told something; none yet.
+    fed: Option<Time>,
+    /// The estimate as it usually was of late, and when that was last worked out.
+    usual: (Time, f64),
+    /// The last call with a time.
+    now: Time,
 }
 
 impl Estimator {
@@ -56,21 +115,23 @@ impl Estimator {
     #[must_use]
     pub fn new(now: Time) -> Self {
         let history = History::new();
+        let start = ESTIMATE_START as f64;
         Self {
-            settled: history.next(),
-            told: history.next(),
+            reader: Reader::new(&history),
             history,
-            acked_rate: AckedRate::default(),
-            aimd: Aimd::new(now, ESTIMATE_START as f64),
-            measured: false,
-            usage: Usage::Normal,
+            delay: Delay::new(now, start),
+            loss: Loss::new(now),
+            reports: Reports::new(now, start),
+            silence: Silence::new(),
+            prober: Prober::new(now),
+            sent_bytes: [0; Class::ALL.len()],
             remb: None,
             rtt: None,
-            demand: Demand::default(),
-            sent_bytes: [0; Class::ALL.len()],
             estimate: ESTIMATE_START,
-            loss_permille: 0,
-            clock: None,
+            usage: Usage::Normal,
+            fed: None,
+            usual: (now, start),
+            now,
         }
     }
 
@@ -83,142 +144,205 @@ impl Estimator {
 
     /// Notes that the packet with that number was sealed. `bytes`: UDP payload.
     pub fn on_sent(&mut self, now: Time, bytes: usize, class: Class) {
+        self.now = now;
         let wire = u16::try_from(bytes.saturating_add(OVERHEAD_BYTES)).unwrap_or(u16::MAX);
-        self.sent_bytes[class.index()] += u64::from(wire);
-        self.history.push(now, wire);
+        let bytes = u64::from(wire);
+        self.sent_bytes[class.index()] += bytes;
+        self.prober.on_sent(now, self.history.next(), bytes);
+        self.history.push(now, wire, self.prober.is_sending());
+        self.reports.on_sent(bytes);
+        self.silence.on_sent(now, self.is_measured(), self.rtt);
     }
 
     /// Takes a feedback message that the kernel received at `received`. What it says of numbers that were
     /// not sent is ignored; one that tells nothing new changes nothing.
     pub fn on_feedback(&mut self, now: Time, received: Time, twcc: &Twcc<'_>) -> Outcome {
+        self.now = now;
         let mut outcome = Outcome::default();
-        let mut number = self.history.nearest(twcc.base_sequence());
-        let end = number.saturating_add(u64::from(twcc.status_count()));
-        if number >= self.history.next() || end + (PACKETS as u64) < self.history.oldest() {
-            return outcome;
-        }
-        let unwrap = self
-            .clock
-            .map_or(0, |clock| unwrap_offset(clock, twcc.reference_time()));
-        let (mut told_new, mut newest) = (false, None);
-        for (_, arrival) in twcc.arrivals() {
-            let Some(sent) = self.history.get_mut(number) else {
-                if number >= self.history.next() {
-                    break;
-                }
-                number += 1;
-                continue;
-            };
-            number += 1;
-            match (arrival, sent.fate) {
-                (_, Fate::Received) | (None, Fate::Missing | Fate::Lost | Fate::Unknown) => {}
-                (None, Fate::InFlight) => {
-                    sent.fate = Fate::Missing;
-                    told_new = true;
-                }
-                (Some(ticks), _) => {
-                    sent.fate = Fate::Received;
-                    told_new = true;
-                    outcome.acked += 1;
-                    let ticks = ticks.saturating_add(unwrap);
-                    self.clock = Some(self.clock.map_or(ticks, |clock| clock.max(ticks)));
-                    newest = Some(sent.at);
-                    let micros = ticks.saturating_mul(TICK_MICROS as i64);
-                    self.acked_rate.on_acked(micros, u64::from(sent.bytes));
-                }
+        let mut newest = None;
+        let Self {
+            history,
+            reader,
+            delay,
+            prober,
+            ..
+        } = self;
+        let news = reader.read(now, history, twcc, |packet| {
+            outcome.acked += 1;
+            newest = newest.max(Some(packet.sent_at));
+            if packet.after_gap {
+                delay.acked.on_gap();
             }
-        }
-        if !told_new {
+            delay.acked.on_acked(packet.arrival, packet.bytes);
+            delay.queue.on_acked(packet.sent_at, packet.arrival);
+            if let Some(step) = delay.groups.on_acked(packet.sent_at, packet.arrival) {
+                delay.trendline.on_step(step);
+            }
+            prober.on_acked(&packet);
+        });
+        if !news {
             return outcome;
         }
-        self.measured = true;
-        if let Some(at) = newest {
-            self.rtt = Some(received.since(at));
+        if let Some(sent_at) = newest {
+            self.on_rtt(received.since(sent_at));
         }
-        outcome.lost = self.settle();
-        self.told = self.told.max(number);
-        self.update(now, outcome);
+        if self.silence.on_feedback() {
+            self.prober.on_fall(now, self.usual.1);
+        }
+        self.fed = Some(now);
+        outcome.lost = self.settle(now);
+        self.update(now);
         outcome
     }
 
-    /// Makes final what earlier feedback had called missing.
-    fn settle(&mut self) -> u32 {
+    fn settle(&mut self, now: Time) -> u32 {
         let mut lost = 0;
-        for number in self.settled.max(self.history.oldest())..self.told {
-            if let Some(sent) = self.history.get_mut(number) {
-                match sent.fate {
-                    Fate::Missing => {
-                        sent.fate = Fate::Lost;
-                        lost += 1;
-                    }
-                    Fate::InFlight => sent.fate = Fate::Unknown,
-                    Fate::Received | Fate::Lost | Fate::Unknown => {}
-                }
+        let standing = self.delay.queue.standing();
+        let loss = &mut self.loss;
+        self.reader.settle(now, &mut self.history, |packet| {
+            lost += u32::from(packet.lost);
+            if !packet.probe {
+                loss.on_settled(packet.sent_at, packet.bytes, packet.lost, standing);
             }
-        }
-        self.settled = self.settled.max(self.told);
+        });
         lost
     }
 
-    fn update(&mut self, now: Time, outcome: Outcome) {
-        let total = u64::from(outcome.acked) + u64::from(outcome.lost);
-        let permille = (u64::from(outcome.lost) * 1000).checked_div(total).unwrap_or(0);
-        self.loss_permille =
-            u16::try_from((u64::from(self.loss_permille) * 7 + permille) / 8).unwrap_or(1000);
-        self.usage = if self.loss_permille > 100 {
-            Usage::Over
-        } else {
-            Usage::Normal
+    fn update(&mut self, now: Time) {
+        self.usage = self.delay.usage();
+        let acked = match self.usage {
+            Usage::Over => self.delay.acked.of_queue(),
+            Usage::Normal | Usage::Under => self.delay.acked.rate(),
         };
-        self.aimd
-            .update(now, self.usage, self.acked_rate.rate(), self.rtt);
-        self.combine();
+        // What the path itself loses was carried to where it was lost.
+        let acked = acked.map(|acked| acked / (1.0 - self.loss.inherent()));
+        self.delay.aimd.update(now, self.usage, acked, self.rtt);
+        self.loss
+            .update(now, self.estimate as f64, self.delay.aimd.estimate());
+        self.combine(now);
+        self.probe(now);
     }
 
-    fn combine(&mut self) {
-        let measured = bounded(self.aimd.estimate());
-        self.estimate = match self.remb {
-            Some(remb) if self.measured => measured.min(remb),
-            Some(remb) => remb,
-            None => measured,
+    fn on_rtt(&mut self, sample: Duration) {
+        self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+    }
+
+    /// Works out the estimate from the parts.
+    fn combine(&mut self, now: Time) {
+        let own = if self.is_measured() {
+            let delay = self.delay.aimd.estimate();
+            self.loss.limit().map_or(delay, |limit| limit.min(delay))
+        } else {
+            self.remb.unwrap_or(self.reports.estimate())
         };
+        self.estimate = bounded(self.remb.map_or(own, |remb| remb.min(own)));
+        if self.is_congested() {
+            self.prober.on_congestion(now);
+        }
+        let (since, usual) = self.usual;
+        let estimate = self.estimate as f64;
+        if estimate < FALL * usual {
+            self.prober.on_fall(now, usual);
+            self.usual = (now, estimate);
+        } else {
+            let share = (now.since(since).as_secs_f64() / USUAL_TIME.as_secs_f64()).min(1.0);
+            self.usual = (now, usual + share * (estimate - usual));
+        }
+    }
+
+    /// Whether the sender uses all it may near a known capacity: then the rate goes up by itself, and a
+    /// probe would only push others aside.
+    fn is_saturating(&self) -> bool {
+        let acked = self.delay.acked.rate().unwrap_or(0.0);
+        self.is_fresh() && self.delay.aimd.is_near_capacity() && acked > SATURATING * self.estimate as f64
+    }
+
+    /// Whether feedback is recent enough to speak of now.
+    fn is_fresh(&self) -> bool {
+        self.fed.is_some_and(|fed| self.now.since(fed) < FRESH)
+    }
+
+    fn probe(&mut self, now: Time) {
+        let situation = Situation {
+            estimate: self.estimate as f64,
+            congested: self.is_congested() || self.loss.limit().is_some(),
+            measured: self.is_measured(),
+            saturating: self.is_saturating(),
+            rtt: self.rtt,
+            inherent: self.loss.inherent(),
+            told: self.reader.told(),
+            next: self.history.next(),
+        };
+        let first = self.prober.is_first();
+        if let Some(Finding::Carried { bps, saturated }) = self.prober.handle_timeout(now, &situation)
+            && self.usage != Usage::Over
+            // The start was a guess that the first finding may correct.
+            && (bps > self.delay.aimd.estimate() || (first && saturated))
+        {
+            self.delay.aimd.set(now, bps);
+            self.prober.on_adopted(now);
+            self.combine(now);
+        }
     }
 
     /// Takes a receiver's own estimate, bits per second: a cap beside transport-wide feedback, the
     /// estimate itself for a peer without (draft-alvestrand-rmcat-remb-03).
-    pub fn on_remb(&mut self, _now: Time, bps: u64) {
-        self.remb = Some(bps.clamp(super::ESTIMATE_MIN, super::ESTIMATE_MAX));
-        self.combine();
+    pub fn on_remb(&mut self, now: Time, bps: u64) {
+        self.now = now;
+        self.remb = Some(bps.clamp(ESTIMATE_MIN, ESTIMATE_MAX) as f64);
+        if !self.is_measured() {
+            self.silence.on_feedback();
+        }
+        self.combine(now);
     }
 
     /// Takes a report block of one of our streams (RFC 3550 section 6.4.1). `fraction_lost` is in units
     /// of 1/256, and steers the estimate of a peer only that has neither transport-wide feedback nor
     /// REMB.
-    pub fn on_report(&mut self, _now: Time, _fraction_lost: u8, rtt: Option<Duration>) {
-        if rtt.is_some() {
-            self.rtt = rtt;
+    pub fn on_report(&mut self, now: Time, fraction_lost: u8, rtt: Option<Duration>) {
+        self.now = now;
+        if let Some(rtt) = rtt {
+            self.on_rtt(rtt);
         }
+        if self.is_measured() {
+            return;
+        }
+        self.silence.on_feedback();
+        self.reports.on_report(now, fraction_lost, self.rtt);
+        self.combine(now);
     }
 
     /// Says what could be made use of. Call it whenever that changes.
-    pub fn set_demand(&mut self, _now: Time, demand: Demand) {
-        self.demand = demand;
+    pub fn set_demand(&mut self, now: Time, demand: Demand) {
+        self.now = now;
+        self.prober.set_demand(now, demand);
+    }
+
+    /// What could be made use of, as last said.
+    #[must_use]
+    pub fn demand(&self) -> Demand {
+        self.prober.demand()
     }
 
     /// Begins anew on another path: what was measured belonged to the old one.
     pub fn on_path_change(&mut self, now: Time) {
+        self.now = now;
+        let start = self.estimate.min(ESTIMATE_START) as f64;
         self.history.forget();
-        self.settled = self.history.next();
-        self.told = self.history.next();
-        self.acked_rate = AckedRate::default();
-        self.aimd = Aimd::new(now, self.estimate.min(ESTIMATE_START) as f64);
+        self.reader = Reader::new(&self.history);
+        self.delay = Delay::new(now, start);
+        self.loss = Loss::new(now);
+        self.reports = Reports::new(now, start);
+        self.silence = Silence::new();
+        self.prober.on_path_change(now);
         self.usage = Usage::Normal;
         self.rtt = None;
-        self.loss_permille = 0;
-        self.combine();
+        self.remb = None;
+        self.usual = (now, start);
+        self.estimate = bounded(start);
     }
 
-    /// Bits per second that the path carries, with headers.
+    /// Bits per second that the path carries, with headers of IP and UDP.
     #[must_use]
     pub fn estimate(&self) -> u64 {
         self.estimate
@@ -227,31 +351,39 @@ impl Estimator {
     /// Whether any transport-wide feedback came yet.
     #[must_use]
     pub fn is_measured(&self) -> bool {
-        self.measured
+        self.fed.is_some()
     }
 
-    /// Whether the estimate has just fallen, or is about to.
+    /// Whether the path is being overused or the estimate has just fallen, as of the last call with a
+    /// time.
     #[must_use]
     pub fn is_congested(&self) -> bool {
-        self.usage == Usage::Over
+        let lately = CONGESTED.max(self.rtt.unwrap_or_default());
+        let fell = |at: Time| self.now.since(at) < lately;
+        (self.usage == Usage::Over && self.is_fresh())
+            || self.silence.is_dead()
+            || self.delay.aimd.decreased().is_some_and(fell)
+            || self.loss.fallen().is_some_and(fell)
+            || (!self.is_measured() && self.reports.fallen().is_some_and(fell))
     }
 
-    /// Whether a probe lately showed that the path carries the estimate.
+    /// Whether a probe lately showed that the path carries the estimate, or as much of it as could be
+    /// used.
     #[must_use]
-    pub fn recently_probed(&self, _now: Time) -> bool {
-        false
+    pub fn recently_probed(&self, now: Time) -> bool {
+        self.prober.is_trusted(now, self.estimate as f64)
     }
 
-    /// The round trip, smoothed; without the receiver's waiting.
+    /// The round trip, smoothed.
     #[must_use]
     pub fn rtt(&self) -> Option<Duration> {
         self.rtt
     }
 
-    /// Thousandths of the packets that were lost, over the last second of sending.
+    /// Thousandths of the packets that were lost, over the last second of sending; probes aside.
     #[must_use]
     pub fn loss_permille(&self) -> u16 {
-        self.loss_permille
+        self.loss.permille()
     }
 
     /// Bytes sent of a class, with headers.
@@ -260,39 +392,44 @@ impl Estimator {
         self.sent_bytes[class.index()]
     }
 
-    /// What could be made use of, as last said.
-    #[must_use]
-    pub fn demand(&self) -> Demand {
-        self.demand
-    }
-
     /// Runs what is due. Call it at [`Estimator::poll_deadline`].
-    pub fn handle_timeout(&mut self, _now: Time) {}
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.now = now;
+        if self.reader.poll_deadline() <= now {
+            self.settle(now);
+            self.loss
+                .update(now, self.estimate as f64, self.delay.aimd.estimate());
+        }
+        if self.silence.handle_timeout(now) {
+            let half = self.estimate as f64 / 2.0;
+            self.delay.aimd.set(now, half);
+            self.reports.halve();
+            self.remb = self.remb.map(|remb| remb / 2.0);
+            self.estimate = bounded(half);
+        }
+        self.probe(now);
+    }
 
     /// When [`Estimator::handle_timeout`] wants to be called; never, for a session that neither sends nor
     /// could gain.
     #[must_use]
     pub fn poll_deadline(&self) -> Time {
-        Time::FAR_FUTURE
+        self.reader
+            .poll_deadline()
+            .min(self.silence.poll_deadline())
+            .min(self.prober.poll_deadline(self.estimate as f64, self.rtt))
     }
 
     /// Bytes of retransmissions or padding that a running probe wants to be sent now; zero for none.
-    pub fn probe_bytes(&mut self, _now: Time) -> usize {
-        0
+    /// Whatever is sent meanwhile counts for the probe.
+    pub fn probe_bytes(&mut self, now: Time) -> usize {
+        self.now = now;
+        self.prober.wanted(now)
     }
 
     /// Bits per second of the running probe, for the pacer.
     #[must_use]
     pub fn probe_rate(&self) -> Option<u64> {
-        None
+        self.prober.rate()
     }
-}
-
-/// What to add to arrivals of a message so that its 24-bit reference time continues `clock`, in ticks.
-fn unwrap_offset(clock: i64, reference_time: i32) -> i64 {
-    const CYCLE: i64 = 1 << 32;
-    let ticks = i64::from(reference_time) * crate::wire::rtcp::twcc::REFERENCE_TICKS;
-    let distance = clock - ticks;
-    // The nearest multiple of the cycle.
-    (distance + CYCLE / 2).div_euclid(CYCLE) * CYCLE
 }

@@ -59,6 +59,8 @@ pub(super) struct Sent {
     /// With headers of IP and UDP.
     pub(super) bytes: u16,
     pub(super) fate: Fate,
+    /// Belongs to a probe, whose losses are wanted.
+    pub(super) probe: bool,
 }
 
 /// The ring.
@@ -80,6 +82,7 @@ impl History {
             at: Time::ZERO,
             bytes: 0,
             fate: Fate::Unknown,
+            probe: false,
         };
         Self {
             packets: vec![nothing; PACKETS],
@@ -99,11 +102,12 @@ impl History {
     }
 
     /// Notes the packet that took the next number.
-    pub(super) fn push(&mut self, at: Time, bytes: u16) {
+    pub(super) fn push(&mut self, at: Time, bytes: u16, probe: bool) {
         self.packets[index(self.next)] = Sent {
             at,
             bytes,
             fate: Fate::InFlight,
+            probe,
         };
         self.next += 1;
     }
@@ -141,7 +145,7 @@ mod tests {
         assert!(history.get_mut(history.next()).is_none());
         let first = history.next();
         for millis in 0..=PACKETS as u64 {
-            history.push(Time::from_millis(millis), 100);
+            history.push(Time::from_millis(millis), 100, false);
         }
         assert!(history.get_mut(first).is_none());
         assert_eq!(history.get_mut(first + 1).unwrap().at, Time::from_millis(1));
@@ -153,7 +157,7 @@ mod tests {
         let mut history = History::new();
         let first = history.next();
         for _ in 0..70_000 {
-            history.push(Time::ZERO, 100);
+            history.push(Time::ZERO, 100, false);
         }
         let last = first + 69_999;
         assert_eq!(history.nearest(last as u16), last);
@@ -167,11 +171,11 @@ mod tests {
     #[test]
     fn another_path_begins_with_nothing() {
         let mut history = History::new();
-        history.push(Time::ZERO, 100);
+        history.push(Time::ZERO, 100, false);
         let old = history.next() - 1;
         history.forget();
         assert!(history.get_mut(old).is_none());
-        history.push(Time::ZERO, 100);
+        history.push(Time::ZERO, 100, false);
         assert!(history.get_mut(old + 1).is_some());
     }
 }

@@ -10,9 +10,18 @@
 
 mod acked_rate;
 mod aimd;
+mod cluster;
 mod estimator;
+mod feedback;
+mod groups;
 mod history;
+mod loss;
 mod pacer;
+mod probe;
+mod queue;
+mod reports;
+mod silence;
+mod trendline;
 
 pub use estimator::{Demand, Estimator, Outcome};
 pub use history::Class;

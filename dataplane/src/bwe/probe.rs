@@ -1,0 +1,343 @@
+//! When to probe, and at which rate.
+//!
+//! What a subscriber gets comes in steps: a layer more or none. Between the steps the estimate has
+//! nothing to grow on, for it follows what is sent. So the next step is tried beforehand, for some
+//! milliseconds and in packets that nobody would miss. Nothing is probed that could not be used, nor while
+//! the path shows congestion; and what was not found is asked for less often.
+
+use std::time::Duration;
+
+use super::cluster::{Cluster, Finding};
+use super::estimator::Demand;
+use super::feedback::Acked;
+use crate::time::Time;
+
+/// How long the first probes of a path last, and later ones. Later ones ride on media whose own bursts
+/// would drown a shorter one; a queue of the path grows at most by as much.
+const TIME_FIRST: Duration = Duration::from_millis(15);
+const TIME: Duration = Duration::from_millis(25);
+
+/// The first probe as a multiple of the estimate, and each further one of what the last one found.
+const FIRST: f64 = 3.0;
+const NEXT: f64 = 2.0;
+
+/// A probe goes on only from a finding of this share of its rate.
+const GO_ON: f64 = 0.7;
+
+/// A probe goes this much beyond the step: the estimate becomes what arrived, which is never all.
+const MARGIN: f64 = 1.2;
+
+/// The same beyond all that is wanted.
+const MARGIN_ALL: f64 = 1.1;
+
+/// Lowest rate of a probe, bits per second: five packets at less take longer than they are worth.
+const RATE_MIN: f64 = 200_000.0;
+
+/// Time between probes while a step is out of reach, and its growth while it stays so. The longest keeps room that
+/// opens found within ten seconds, at 25 ms of twice the rate each time.
+const INTERVAL_MIN: Duration = Duration::from_secs(3);
+const INTERVAL_MAX: Duration = Duration::from_secs(7);
+
+/// Congestion within this time of a probe shows that it found too much; the next one waits twice as long, up
+/// to this.
+const TOO_MUCH_WITHIN: Duration = Duration::from_secs(3);
+const INTERVAL_CONGESTED_MAX: Duration = Duration::from_secs(60);
+
+/// Least time between two probes for changing demands.
+const SPACING: Duration = Duration::from_secs(1);
+
+/// Waiting while the path shows congestion.
+const POSTPONED: Duration = Duration::from_millis(500);
+
+/// No probe in the first time on another path.
+const NEW_PATH: Duration = Duration::from_millis(500);
+
+/// After a fall, the share of the old rate that is tried, within this time, after this one.
+const RECOVER: f64 = 0.85;
+const RECOVER_WITHIN: Duration = Duration::from_secs(5);
+const RECOVER_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a finding is trusted.
+const TRUSTED: Duration = Duration::from_secs(10);
+
+/// Rounding and noise that a finding may be below what it shows.
+const ABOUT: f64 = 0.95;
+
+/// A peer that answered none of so many probes and never gave feedback gets no more.
+const UNANSWERED_MAX: u8 = 3;
+
+/// What the decision to probe depends on besides the demand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Situation {
+    /// Bits per second.
+    pub(super) estimate: f64,
+    /// The path is being overused, or limited by loss.
+    pub(super) congested: bool,
+    /// The rate goes up by itself.
+    pub(super) saturating: bool,
+    /// There has been feedback.
+    pub(super) measured: bool,
+    pub(super) rtt: Option<Duration>,
+    /// Share of packets that the path loses anyway.
+    pub(super) inherent: f64,
+    /// Above the highest number that feedback spoke of.
+    pub(super) told: u64,
+    /// The number of the next packet.
+    pub(super) next: u64,
+}
+
+/// Probes of one path.
+#[derive(Debug)]
+pub(super) struct Prober {
+    demand: Demand,
+    cluster: Option<Cluster>,
+    /// No probe on this path yet.
+    first: bool,
+    due: Time,
+    interval: Duration,
+    /// When the last probe ended.
+    last: Option<Time>,
+    found: Option<(Time, f64)>,
+    fallen: Option<(Time, f64)>,
+    /// When the estimate became what was found.
+    adopted: Option<Time>,
+    unanswered: u8,
+}
+
+impl Prober {
+    /// Nothing is wanted yet.
+    pub(super) fn new(now: Time) -> Self {
+        Self {
+            demand: Demand::default(),
+            cluster: None,
+            first: true,
+            due: now,
+            interval: INTERVAL_MIN,
+            last: None,
+            found: None,
+            fallen: None,
+            adopted: None,
+            unanswered: 0,
+        }
+    }
+
+    /// Takes what could be made use of.
+    pub(super) fn set_demand(&mut self, now: Time, demand: Demand) {
+        let more = demand.next_step_bps > self.demand.next_step_bps;
+        self.demand = demand;
+        // Steps that were out of reach stay so when others are added.
+        if more && self.interval == INTERVAL_MIN {
+            let soon = self.last.map_or(now, |last| now.max(last + SPACING));
+            self.due = self.due.min(soon);
+        }
+    }
+
+    /// What could be made use of, as last said.
+    pub(super) fn demand(&self) -> Demand {
+        self.demand
+    }
+
+    /// Begins anew on another path.
+    pub(super) fn on_path_change(&mut self, now: Time) {
+        *self = Self {
+            demand: self.demand,
+            due: now + NEW_PATH,
+            unanswered: self.unanswered,
+            ..Self::new(now)
+        };
+    }
+
+    /// Notes that the estimate fell much, from what was usual, in bits per second.
+    pub(super) fn on_fall(&mut self, now: Time, usual: f64) {
+        if self.interval <= INTERVAL_MAX {
+            self.fallen = Some((now, usual));
+            self.interval = INTERVAL_MIN;
+            self.due = now + RECOVER_AFTER;
+        }
+    }
+
+    /// Notes that the estimate became what the last probe found.
+    pub(super) fn on_adopted(&mut self, now: Time) {
+        self.adopted = Some(now);
+    }
+
+    /// Notes congestion: what was found is true no more. If it follows at once, there are others on the link whose
+    /// share the probe took for its own.
+    pub(super) fn on_congestion(&mut self, now: Time) {
+        self.found = None;
+        if let Some(adopted) = self.adopted.take()
+            && now.since(adopted) < TOO_MUCH_WITHIN
+        {
+            self.interval = (self.interval * 2).min(INTERVAL_CONGESTED_MAX);
+            self.due = now + self.interval;
+            self.fallen = None;
+        }
+    }
+
+    /// Notes a packet; `bytes` with headers.
+    pub(super) fn on_sent(&mut self, now: Time, number: u64, bytes: u64) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.on_sent(now, number, bytes);
+        }
+    }
+
+    /// Whether packets that are sent now belong to a probe.
+    pub(super) fn is_sending(&self) -> bool {
+        self.cluster.as_ref().is_some_and(Cluster::is_sending)
+    }
+
+    /// Notes a packet that came.
+    pub(super) fn on_acked(&mut self, packet: &Acked) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.on_acked(packet);
+        }
+    }
+
+    /// Bytes that a running probe wants to be sent now.
+    pub(super) fn wanted(&self, now: Time) -> usize {
+        self.cluster.as_ref().map_or(0, |cluster| cluster.wanted(now))
+    }
+
+    /// Whether this path has had no probe yet, or the first ones are still running.
+    pub(super) fn is_first(&self) -> bool {
+        self.first
+    }
+
+    /// The rate of the running probe.
+    pub(super) fn rate(&self) -> Option<u64> {
+        self.cluster.as_ref().and_then(Cluster::rate)
+    }
+
+    /// Whether a probe lately carried as much as `estimate`, or as much of it as could be used.
+    pub(super) fn is_trusted(&self, now: Time, estimate: f64) -> bool {
+        self.found
+            .is_some_and(|(at, bps)| now.since(at) < TRUSTED && self.covers(bps, estimate))
+    }
+
+    fn covers(&self, found: f64, estimate: f64) -> bool {
+        found >= ABOUT * self.most().map_or(estimate, |most| most.min(estimate))
+    }
+
+    /// More than this can't be used.
+    fn most(&self) -> Option<f64> {
+        let next = self.demand.next_step_bps?;
+        Some(
+            (next as f64 * MARGIN)
+                .max(self.demand.wanted_bps as f64 * MARGIN_ALL)
+                .max(RATE_MIN),
+        )
+    }
+
+    /// The rate of the next probe, if there is something to find out.
+    fn goal(&self, now: Time, estimate: f64) -> Option<f64> {
+        let next = self.demand.next_step_bps? as f64;
+        let most = self.most()?;
+        if self.unanswered >= UNANSWERED_MAX || (estimate >= next && self.is_trusted(now, estimate)) {
+            return None;
+        }
+        let fallen = self
+            .fallen
+            .filter(|(at, _)| now.since(*at) <= RECOVER_WITHIN)
+            .map(|(_, before)| before * RECOVER);
+        let goal = if self.first {
+            FIRST * estimate
+        } else if estimate >= next {
+            // Not news, but certainty.
+            estimate.max(next * MARGIN)
+        } else {
+            fallen
+                .filter(|before| *before > estimate)
+                .unwrap_or(next * MARGIN)
+                .min(NEXT * estimate)
+        };
+        Some(goal.max(RATE_MIN).min(most))
+    }
+
+    /// Starts, ends and evaluates probes; gives what one found.
+    pub(super) fn handle_timeout(&mut self, now: Time, situation: &Situation) -> Option<Finding> {
+        if let Some(cluster) = &mut self.cluster {
+            let finding = cluster.poll(now, situation.told, situation.inherent, situation.rtt)?;
+            self.conclude(now, finding, situation);
+            return Some(finding);
+        }
+        if now < self.due {
+            return None;
+        }
+        if let Some(goal) = self.goal(now, situation.estimate) {
+            let recovers = self.first || self.fallen.is_some();
+            if situation.congested || (situation.saturating && !recovers) {
+                self.due = now + POSTPONED;
+            } else {
+                self.start(now, goal, situation);
+            }
+        }
+        None
+    }
+
+    fn start(&mut self, now: Time, goal: f64, situation: &Situation) {
+        let time = if self.first { TIME_FIRST } else { TIME };
+        self.cluster = Some(Cluster::new(now, goal as u64, time, situation.next));
+    }
+
+    fn conclude(&mut self, now: Time, finding: Finding, situation: &Situation) {
+        let Some(cluster) = self.cluster.take() else {
+            return;
+        };
+        self.last = Some(now);
+        let target = cluster.target() as f64;
+        let reached = match finding {
+            Finding::Carried { bps, saturated } => {
+                self.unanswered = 0;
+                self.found = Some((now, bps));
+                let most = self.most().unwrap_or(0.0);
+                let estimate = situation.estimate.max(bps);
+                if !saturated && bps >= GO_ON * target && target < most && !situation.congested {
+                    self.start(now, (NEXT * bps).min(most), situation);
+                    return;
+                }
+                estimate
+            }
+            Finding::Nothing { answered } => {
+                if !answered && !situation.measured {
+                    self.unanswered = self.unanswered.saturating_add(1);
+                }
+                situation.estimate
+            }
+        };
+        self.first = false;
+        self.fallen = None;
+        let next = self.demand.next_step_bps.unwrap_or(0) as f64;
+        self.interval = if reached >= next {
+            // A step that congestion followed on is not yet reached.
+            if self.interval <= INTERVAL_MAX {
+                INTERVAL_MIN
+            } else {
+                self.interval / 2
+            }
+        } else {
+            (self.interval + self.interval / 2)
+                .min(INTERVAL_MAX)
+                .max(self.interval)
+        };
+        self.due = now + self.interval;
+    }
+
+    /// When there is something to do.
+    pub(super) fn poll_deadline(&self, estimate: f64, rtt: Option<Duration>) -> Time {
+        if let Some(cluster) = &self.cluster {
+            return cluster.poll_deadline(rtt);
+        }
+        let Some(next) = self.demand.next_step_bps else {
+            return Time::FAR_FUTURE;
+        };
+        if self.unanswered >= UNANSWERED_MAX {
+            return Time::FAR_FUTURE;
+        }
+        match self.found {
+            Some((at, bps)) if estimate >= next as f64 && self.covers(bps, estimate) => {
+                self.due.max(at + TRUSTED)
+            }
+            _ => self.due,
+        }
+    }
+}

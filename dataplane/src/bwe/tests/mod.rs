@@ -1,0 +1,6 @@
+//! The estimator in closed loops: simulated calls over simulated links, in the spirit of RFC 8867, and
+//! feedback that no receiver would write.
+
+mod call;
+mod link;
+mod scenarios;
