@@ -45,7 +45,7 @@ audit: tools-test ## Published advisories (needs the network)
 	cargo deny check advisories
 
 build: tools-build $(WEB)/dist/index.html
-	cargo build --workspace --bins --locked
+	cargo build --workspace --bin kall --bin kall-dataplane --locked
 
 # One build for the programs and the tests, so that features are resolved once and nothing is compiled
 # twice; the tests with real processes and browsers run the programs built here.

@@ -228,6 +228,13 @@ impl Link {
         self.loss.set(loss);
     }
 
+    /// From now on everything is as in `config`. What waits keeps the place it was given, and nothing
+    /// overtakes it that may not.
+    pub fn set_config(&mut self, config: LinkConfig) {
+        self.loss.set(config.loss);
+        self.config = config;
+    }
+
     /// How the path is now.
     #[must_use]
     pub const fn config(&self) -> &LinkConfig {

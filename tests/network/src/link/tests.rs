@@ -123,6 +123,20 @@ fn an_outage_holds_packets_until_the_rate_is_back() {
 }
 
 #[test]
+fn another_config_lets_nothing_overtake() {
+    let config = LinkConfig {
+        rate: Some(Rate::constant(1_000_000)),
+        delay: ms(20),
+        ..LinkConfig::default()
+    };
+    let mut link = Link::new(config, 1);
+    assert_eq!(first(&mut link, ms(0), 1000), Some(ms(28)));
+    link.set_config(LinkConfig::default());
+    assert_eq!(first(&mut link, ms(1), 1000), Some(ms(28)));
+    assert_eq!(first(&mut link, ms(30), 1000), Some(ms(30)));
+}
+
+#[test]
 fn jitter_delays_in_order_unless_it_may_reorder() {
     let config = LinkConfig {
         delay: ms(10),
