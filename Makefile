@@ -13,8 +13,11 @@ BROWSER := tests/browser
 # Seconds each fuzz target runs.
 FUZZ_SECONDS ?= 30
 
+# Network namespaces are made by root.
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=PATH,CI)
+
 .PHONY: help run test test-full lint audit build programs unit web-test browser release bench fuzz \
-	tools-build tools-test tools-fuzz
+	decode shaped tools-build tools-test tools-fuzz tools-media
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,7 +28,7 @@ run: build ## Build what is missing and start a server on http://localhost:7880
 
 test: lint unit web-test browser ## Everything fast: lints, unit, integration and browser tests
 
-test-full: fuzz ## What takes longer: every fuzz target for FUZZ_SECONDS
+test-full: fuzz decode ## What takes longer: fuzzing, forwarded pictures in a real decoder
 
 release: tools-build $(WEB)/dist/index.html ## Optimised binaries in target/release
 	cargo build --release --locked -p kall-controlplane -p kall-dataplane
@@ -61,6 +64,12 @@ web-test: tools-test $(WEB)/dist/index.html ## Tests of the web client's logic
 browser: programs $(BROWSER)/node_modules/.package-lock.json ## Tests in a real browser
 	KALL_BIN_DIR=$(TARGET)/debug npm --prefix $(BROWSER) test
 
+decode: tools-media programs ## Forwarded VP8 and H264 in ffmpeg's decoders, through layer switches
+	cargo nextest run --workspace --profile decode --locked
+
+shaped: tools-media programs $(BROWSER)/node_modules/.package-lock.json ## A browser behind a shaped path
+	$(AS_ROOT) env KALL_BIN_DIR=$(TARGET)/debug npm --prefix $(BROWSER) run shaped
+
 fuzz: tools-fuzz ## Every fuzz target for FUZZ_SECONDS
 	dataplane/fuzz/run.sh $(FUZZ_SECONDS)
 
@@ -87,3 +96,6 @@ tools-test:
 
 tools-fuzz:
 	@deploy/install-tools.sh fuzz
+
+tools-media:
+	@deploy/install-tools.sh media

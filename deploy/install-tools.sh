@@ -6,6 +6,7 @@
 #   deploy/install-tools.sh build    compilers, Node.js (checked), what `make run` needs
 #   deploy/install-tools.sh test     also Chromium, network tools, cargo-nextest, cargo-deny
 #   deploy/install-tools.sh fuzz     also cargo-fuzz
+#   deploy/install-tools.sh media    also ffmpeg; network namespaces and TUN interfaces (checked)
 set -euo pipefail
 
 # The versions the project is checked with; a newer one that is already installed is accepted.
@@ -105,6 +106,15 @@ test_tools() {
     cargo_tool deny $DENY
 }
 
+media_tools() {
+    test_tools
+    apt_install ffmpeg iproute2 util-linux
+    have ffmpeg || die "the package ffmpeg gave no ffmpeg command"
+    as_root unshare --net --pid --fork --mount-proc true ||
+        die "no network namespaces here: a container needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
+    [ -c /dev/net/tun ] || die "no /dev/net/tun: load the module tun, or give the device to the container"
+}
+
 PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 case "${1:-test}" in
 build) build_tools ;;
@@ -113,5 +123,6 @@ fuzz)
     build_tools
     cargo_tool fuzz $FUZZ
     ;;
-*) die "unknown set '$1': build, test or fuzz" ;;
+media) media_tools ;;
+*) die "unknown set '$1': build, test, fuzz or media" ;;
 esac

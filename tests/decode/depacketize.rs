@@ -1,0 +1,35 @@
+//! Pictures from payloads, by the `rtp` crate.
+
+use bytes::{Bytes, BytesMut};
+use rtp::codecs::h264::H264Packet;
+use rtp::codecs::vp8::Vp8Packet;
+use rtp::packetizer::Depacketizer;
+
+use crate::clip::Coding;
+
+/// A coded picture from all its payloads; `None` if one of them makes no sense.
+pub(crate) fn frame(coding: Coding, payloads: &[Bytes]) -> Option<Bytes> {
+    let mut whole = BytesMut::new();
+    let mut h264 = H264Packet::default();
+    for payload in payloads {
+        let part = match coding {
+            Coding::Vp8 | Coding::Vp8Temporal => Vp8Packet::default().depacketize(payload),
+            Coding::H264 => h264.depacketize(payload),
+        };
+        whole.extend_from_slice(&part.ok()?);
+    }
+    Some(whole.freeze())
+}
+
+/// Whether a picture can begin with this payload, as far as the payload alone can tell: for H264 only
+/// where it begins with parameter sets, as a key frame does.
+pub(crate) fn starts_frame(coding: Coding, payload: &Bytes) -> bool {
+    match coding {
+        Coding::Vp8 | Coding::Vp8Temporal => {
+            let mut packet = Vp8Packet::default();
+            packet.depacketize(payload).is_ok() && packet.s == 1 && packet.pid == 0
+        }
+        // A STAP-A whose first unit is an SPS.
+        Coding::H264 => payload.len() > 3 && payload[0] & 0x1f == 24 && payload[3] & 0x1f == 7,
+    }
+}

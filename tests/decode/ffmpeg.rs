@@ -1,0 +1,56 @@
+//! The programs of the Debian package `ffmpeg`. A machine without them fails these tests.
+
+use std::path::Path;
+use std::process::Command;
+
+/// A decoded picture: its size in bytes, and a hash of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Picture {
+    pub(crate) bytes: u64,
+    pub(crate) hash: String,
+}
+
+/// Runs it, and gives back what it wrote.
+///
+/// # Panics
+/// When it isn't there, fails, or has anything to complain about.
+pub(crate) fn run(arguments: &[&str]) -> String {
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-xerror"])
+        .args(arguments)
+        .output()
+        .expect("ffmpeg starts (deploy/install-tools.sh media installs it)");
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && complaints.is_empty(),
+        "ffmpeg {arguments:?}: {}: {complaints}",
+        output.status
+    );
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Every picture of a file, in its own size.
+pub(crate) fn decode(file: &Path) -> Vec<Picture> {
+    let file = file.to_str().expect("a path in UTF-8");
+    let text = run(&[
+        "-i",
+        file,
+        "-autoscale",
+        "0",
+        "-fps_mode",
+        "passthrough",
+        "-f",
+        "framemd5",
+        "-",
+    ]);
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            // Stream, times, duration, bytes, hash.
+            let mut fields = line.rsplit(',').map(str::trim);
+            let hash = fields.next().expect("a hash").to_owned();
+            let bytes = fields.next().expect("a size").parse().expect("a number");
+            Picture { bytes, hash }
+        })
+        .collect()
+}
