@@ -22,10 +22,16 @@ export const DENIED = ["--use-fake-device-for-media-stream"];
 /** Flags of a machine without any device. */
 export const NO_DEVICES = ["--use-fake-ui-for-media-stream"];
 
-/** @param {string[]} [devices] */
-export function launch(devices = FAKE_DEVICES) {
+/** Debian's Chromium, or another one. */
+export const CHROMIUM = process.env.KALL_CHROMIUM ?? "/usr/bin/chromium";
+
+/**
+ * @param {string[]} [devices]
+ * @param {string} [executablePath] what to start instead, such as a script that starts it elsewhere
+ */
+export function launch(devices = FAKE_DEVICES, executablePath = CHROMIUM) {
   return chromium.launch({
-    executablePath: process.env.KALL_CHROMIUM ?? "/usr/bin/chromium",
+    executablePath,
     headless: true,
     args: [...QUIET, ...devices],
   });

@@ -1,4 +1,4 @@
-// `kall` and its data plane in a temporary folder, on a free port of 127.0.0.1.
+// `kall` and its data plane in a temporary folder, on a free port of 127.0.0.1 or of another address.
 
 import { spawn } from "node:child_process";
 import fs from "node:fs";
@@ -11,14 +11,14 @@ import { until } from "./wait.js";
 
 const API_KEY = "testkey:a-secret-for-the-tests-of-this-api";
 
-/** A port below the range of outgoing connections, so that none takes it while a server restarts. */
-async function freePort() {
+/** A port of the address, below the range of outgoing connections, so that none takes it while a server restarts. */
+async function freePort(address) {
   for (let step = 0; step < 1_000; step += 1) {
     const port = 20_000 + ((process.pid * 13 + step * 7) % 11_000);
     const free = await new Promise((resolve) => {
       const probe = net.createServer();
       probe.once("error", () => resolve(false));
-      probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
+      probe.listen(port, address, () => probe.close(() => resolve(true)));
     });
     if (free) return port;
   }
@@ -56,21 +56,22 @@ export class Process {
 
 export class Server {
   /**
-   * @param {{ io?: "io_uring" | "syscall", name: string, config?: Record<string, string[]> }} options
+   * @param {{ io?: "io_uring" | "syscall", name: string, address?: string, config?: Record<string, string[]> }} options
    * `config` has further lines by section.
    */
-  static async start({ io = "io_uring", name, config = {} }) {
+  static async start({ io = "io_uring", name, address = "127.0.0.1", config = {} }) {
     const server = new Server();
+    server.address = address;
     server.name = `${name}-${io}`;
     server.io = io;
-    server.port = await freePort();
+    server.port = await freePort(address);
     server.folder = fs.mkdtempSync(path.join(os.tmpdir(), "kall-browser-"));
     server.starts = 0;
     const extra = (section) => (config[section] ?? []).join("\n");
     fs.writeFileSync(
       path.join(server.folder, "kall.toml"),
       `[server]
-host = "127.0.0.1"
+host = "${address}"
 port = ${server.port}
 base_url = "${server.origin}"
 log_level = "debug"
@@ -92,7 +93,7 @@ driver = "sqlite"
 url = "${path.join(server.folder, "kall.db")}"
 
 [dataplane]
-bind = "127.0.0.1"
+bind = "${address}"
 udp_port = 0
 tcp_port = 0
 cores = 1
@@ -105,7 +106,7 @@ ${extra("dataplane")}
   }
 
   get origin() {
-    return `http://127.0.0.1:${this.port}`;
+    return `http://${this.address}:${this.port}`;
   }
 
   /** Starts `kall` (again) and waits until both planes answer with the driver that was asked for. */
