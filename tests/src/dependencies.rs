@@ -5,13 +5,14 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    const CRATES: [&str; 6] = [
+    const CRATES: [&str; 7] = [
         "shared",
         "dataplane",
         "controlplane",
         "benches",
         "tests",
         "tests/network",
+        "tests/simulation",
     ];
 
     /// The names in the dependency tables of a manifest.
