@@ -21,6 +21,28 @@ pub(crate) fn frame(coding: Coding, payloads: &[Bytes]) -> Option<Bytes> {
     Some(whole.freeze())
 }
 
+/// What VP8's descriptor says of a picture beside its bytes (RFC 7741 section 4.2): a browser puts
+/// pictures together by it, and a decoder never sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Description {
+    pub(crate) picture_id: u16,
+    /// Number of the last picture of the lowest temporal layer, and the layer of this one.
+    pub(crate) temporal: Option<(u8, u8)>,
+}
+
+/// The description in a picture's first payload; VP8 only.
+pub(crate) fn description(coding: Coding, payload: &Bytes) -> Option<Description> {
+    if coding == Coding::H264 {
+        return None;
+    }
+    let mut packet = Vp8Packet::default();
+    packet.depacketize(payload).ok()?;
+    Some(Description {
+        picture_id: packet.picture_id,
+        temporal: (packet.l == 1 && packet.t == 1).then_some((packet.tl0_pic_idx, packet.tid)),
+    })
+}
+
 /// Whether a picture can begin with this payload, as far as the payload alone can tell: for H264 only
 /// where it begins with parameter sets, as a key frame does.
 pub(crate) fn starts_frame(coding: Coding, payload: &Bytes) -> bool {

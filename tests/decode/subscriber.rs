@@ -14,7 +14,7 @@ use webrtc::util::marshal::Unmarshal;
 
 use crate::call::formats;
 use crate::clip::{Clip, Coding};
-use crate::depacketize;
+use crate::depacketize::{self, Description};
 use crate::transport::{Opened, Transport};
 
 /// Wait for a packet that was overtaken, then between two requests.
@@ -43,6 +43,7 @@ struct Received {
 pub(crate) struct Complete {
     pub(crate) timestamp: u32,
     pub(crate) bytes: Bytes,
+    pub(crate) description: Option<Description>,
     /// Whether nothing is missing between the one before and this one.
     pub(crate) follows: bool,
 }
@@ -225,6 +226,7 @@ impl Subscriber {
                 frames.push(Complete {
                     timestamp: packet.timestamp,
                     bytes,
+                    description: depacketize::description(self.coding, &payloads[0]),
                     follows,
                 });
             }

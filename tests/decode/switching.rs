@@ -43,6 +43,8 @@ fn good() -> LinkConfig {
 fn bad() -> LinkConfig {
     LinkConfig {
         loss: Loss::Random(0.02),
+        reorder: 0.02,
+        held_back: Duration::from_millis(15),
         ..good()
     }
 }
@@ -140,12 +142,33 @@ fn write(coding: Coding, frames: &[Complete], file: &Path) {
     fs::write(file, bytes).expect("the folder is ours");
 }
 
+/// Whatever layers they are of, two pictures of a slot are neighbours in one stream.
+fn check_neighbours(before: &Complete, after: &Complete) {
+    let ticks = after.timestamp.wrapping_sub(before.timestamp).cast_signed();
+    assert!(ticks > 0, "time goes forward: {ticks}");
+    let (Some(old), Some(new), true) = (before.description, after.description, after.follows) else {
+        return;
+    };
+    let step = new.picture_id.wrapping_sub(old.picture_id) & 0x7fff;
+    assert_eq!(step, 1, "{old:?} {new:?}");
+    if let (Some((old_tl0, _)), Some((tl0, layer))) = (old.temporal, new.temporal) {
+        assert_eq!(
+            tl0.wrapping_sub(old_tl0),
+            u8::from(layer == 0),
+            "{before:?} {after:?}"
+        );
+    }
+}
+
 fn check(coding: Coding) {
     let folder = tempfile::tempdir().expect("a folder");
     let clip = Clip::encode(coding, folder.path());
     for (path, seed) in [(good(), 1), (bad(), 2)] {
         let (call, frames, wishes) = call(&clip, &path, seed);
         assert_eq!(call.counter("bug_egress_guard"), 0);
+        for pair in frames.windows(2) {
+            check_neighbours(&pair[0], &pair[1]);
+        }
         let (frames, waited) = decodable(&clip, &frames);
         let sources = sources(&clip, &frames);
 
@@ -164,10 +187,6 @@ fn check(coding: Coding) {
         }
         let sizes: BTreeSet<u64> = decoded.iter().map(|Picture { bytes, .. }| *bytes).collect();
         assert_eq!(sizes.len(), LAYERS.len(), "every layer was shown: {sizes:?}");
-        for pair in frames.windows(2) {
-            let ticks = pair[1].timestamp.wrapping_sub(pair[0].timestamp).cast_signed();
-            assert!(ticks > 0, "time goes forward: {ticks}");
-        }
         // What a key frame made useless is not sent again; everything else is.
         let is_good = path == good();
         assert!(
