@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use kall_controlplane::sdp::{AnswerSettings, Offer, Rules, SdpError, answer};
+use kall_controlplane::sdp::{
+    AnswerSettings, Offer, Rules, SdpError, answer, publishes_h264_high, takes_h264_high,
+};
 use kall_shared::id::{Mid, TrackId};
 use kall_shared::media::{
     Codec, Extension, Fingerprint, Kind, PublishParams, SessionDescription, SessionParams, SlotDescription,
@@ -19,6 +21,7 @@ const RULES: Rules<'_> = Rules {
     codecs: &CODECS,
     simulcast: true,
     subscribe: true,
+    h264_high: false,
 };
 
 fn data(name: &str) -> PathBuf {
@@ -132,7 +135,7 @@ fn only_what_is_forwarded_is_accepted() {
     for name in ["chromium_offer.sdp", "firefox_offer.sdp"] {
         let text = answer_to(&offer_text(name));
         for word in [
-            "red/",
+            "red/90000",
             "ulpfec",
             "flexfec",
             "AV1",
@@ -228,39 +231,253 @@ fn simulcast_is_answered_with_the_same_rids() {
     }
 }
 
-#[test]
-fn feedback_is_listed_only_where_it_is_given() {
-    let text = answer_to(&offer_text("chromium_offer.sdp"));
-    assert!(text.contains(" transport-cc") && !text.contains("goog-remb"));
-    // Without transport-wide feedback REMB takes its place, with the extension it needs.
-    let plain: String = offer_text("chromium_offer.sdp")
+/// The offer with other lines; `None` leaves one out.
+fn with_lines(offer: &str, mut change: impl FnMut(&str) -> Option<String>) -> String {
+    offer
         .lines()
-        .filter(|line| !line.contains("transport-cc") && !line.contains("transport-wide-cc"))
-        .map(|line| format!("{line}\r\n"))
-        .collect();
-    let text = answer_to(&plain);
-    assert!(text.contains("goog-remb") && !text.contains("transport-cc"));
-    assert!(text.contains(Extension::AbsSendTime.uri()));
+        .filter_map(|line| change(line).map(|line| line + "\r\n"))
+        .collect()
+}
+
+/// The offer of somebody who only receives.
+fn receiver(offer: &str) -> String {
+    with_lines(offer, |line| {
+        let publishes = ["a=rid", "a=simulcast", "a=ssrc", "a=msid:"];
+        if publishes.iter().any(|word| line.starts_with(word)) {
+            return None;
+        }
+        // A captured session-level direction is not meant: each of its lines has its own.
+        Some(line.replace("a=sendonly", "a=recvonly"))
+    })
+}
+
+#[test]
+fn simulcast_keeps_three_layers_in_order_without_the_paused_mark() {
+    for (offered, answered) in [
+        ("send q;~h;f", "q;h;f"),
+        ("send ~q;~h;~f", "q;h;f"),
+        ("send f;h;q", "f;h;q"),
+        ("send q,h;f", "q;f"),
+        ("send q;h;f;x", "q;h;f"),
+    ] {
+        let text = with_lines(&offer_text("chromium_offer.sdp"), |line| {
+            Some(match line {
+                "a=simulcast:send q;h;f" => format!("a=rid:x send\r\na=simulcast:{offered}"),
+                line => line.to_owned(),
+            })
+        });
+        let text = answer_to(&text);
+        assert!(
+            text.contains(&format!("a=simulcast:recv {answered}\r\n")),
+            "{offered} in {text}"
+        );
+        assert!(!text.contains('~'), "{offered}");
+        let rids: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("a=rid:"))
+            .collect();
+        let expected: Vec<String> = answered.split(';').map(|rid| format!("{rid} recv")).collect();
+        assert_eq!(rids, expected, "{offered}");
+    }
+}
+
+#[test]
+fn transport_wide_feedback_steers_both_directions_where_it_is_offered() {
+    for name in ["chromium_offer.sdp", "firefox_offer.sdp"] {
+        for offer in [offer_text(name), receiver(&offer_text(name))] {
+            let text = answer_to(&offer);
+            assert!(!text.contains("goog-remb"), "{name}");
+            assert!(!text.contains(Extension::AbsSendTime.uri()), "{name}");
+            for (mid, lines) in sections(&text) {
+                if lines[0].starts_with("m=application") {
+                    continue;
+                }
+                let has = |word: &str| lines.iter().any(|line| line.ends_with(word));
+                assert!(has(" transport-cc"), "{name} {mid}");
+                assert!(has(Extension::TransportCc.uri()), "{name} {mid}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_transport_wide_feedback_remb_takes_its_place_with_the_extension_it_needs() {
+    for name in ["chromium_offer.sdp", "firefox_offer.sdp"] {
+        for offer in [offer_text(name), receiver(&offer_text(name))] {
+            let text = answer_to(&with_lines(&offer, |line| {
+                (!line.contains("transport-cc") && !line.contains("transport-wide-cc"))
+                    .then(|| line.to_owned())
+            }));
+            assert!(!text.contains("transport-cc"), "{name}");
+            for (mid, lines) in sections(&text) {
+                if !lines[0].starts_with("m=video") {
+                    continue;
+                }
+                let has = |word: &str| lines.iter().any(|line| line.ends_with(word));
+                assert!(has(" goog-remb"), "{name} {mid}");
+                assert!(has(Extension::AbsSendTime.uri()), "{name} {mid}");
+            }
+        }
+    }
+}
+
+/// What tells the arrival of packets on each line: (mid, transport-wide, REMB).
+fn masters(params: &SessionParams) -> Vec<(String, bool, bool)> {
+    let lines = params.lines.iter().filter(|line| line.kind == Kind::Video);
+    lines
+        .map(|line| {
+            let any = |has: fn(&kall_shared::media::Feedback) -> bool| {
+                line.codecs.iter().any(|codec| has(&codec.feedback))
+            };
+            (
+                line.mid.to_string(),
+                any(|feedback| feedback.transport_cc),
+                any(|feedback| feedback.remb),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_direction_never_has_two_masters() {
+    // The second video line has no transport-wide feedback; the first steers the direction alone.
+    let mut section = String::new();
+    let mut partly = |line: &str| {
+        if line.starts_with("m=") {
+            section.clear();
+        }
+        if let Some(mid) = line.strip_prefix("a=mid:") {
+            mid.clone_into(&mut section);
+        }
+        (section != "2" || !line.contains("transport")).then(|| line.to_owned())
+    };
+    let offer = with_lines(&offer_text("chromium_offer.sdp"), &mut partly);
+    let (_, params) = negotiate(&offer).expect("usable");
+    let lone = |mid: &str, twcc, remb| (mid.to_owned(), twcc, remb);
+    assert_eq!(
+        masters(&params),
+        [lone("0", true, false), lone("2", false, false)]
+    );
+
+    // As a receiving line it is the only one of its direction: REMB steers that one.
+    let mut other_way = String::new();
+    let offer = with_lines(&offer, |line| {
+        if let Some(mid) = line.strip_prefix("a=mid:") {
+            mid.clone_into(&mut other_way);
+        }
+        Some(
+            if (other_way == "2" || other_way == "3") && line == "a=sendonly" {
+                "a=recvonly".to_owned()
+            } else {
+                line.to_owned()
+            },
+        )
+    });
+    let offer = with_lines(&offer, |line| {
+        let audio_slot = line.starts_with("a=rtcp-fb:111 transport-cc");
+        (!audio_slot).then(|| line.to_owned())
+    });
+    let (_, params) = negotiate(&offer).expect("usable");
+    assert_eq!(masters(&params), [lone("0", true, false), lone("2", false, true)]);
+}
+
+#[test]
+fn red_is_taken_after_opus_with_the_payload_types_of_its_blocks() {
+    let text = answer_to(&offer_text("chromium_offer.sdp"));
+    for (_, lines) in sections(&text) {
+        if lines[0].starts_with("m=audio") {
+            assert!(lines[0].ends_with(" 111 63"), "{}", lines[0]);
+            for needed in ["a=rtpmap:63 red/48000/2", "a=fmtp:63 111/111"] {
+                assert!(lines.iter().any(|line| line == needed), "{needed}");
+            }
+        }
+    }
+    // Blocks of another codec, or no word of any, are not what is forwarded here.
+    for fmtp in ["a=fmtp:63 111/0", "a=fmtp:63 9/9", "a=x-none"] {
+        let offer = offer_text("chromium_offer.sdp").replace("a=fmtp:63 111/111", fmtp);
+        assert!(!answer_to(&offer).contains("red/48000"), "{fmtp}");
+    }
+}
+
+/// The video lines of an answer, by mid: `profile-level-id`s in order.
+fn h264_profiles(text: &str) -> BTreeMap<String, Vec<String>> {
+    let video = sections(text)
+        .into_iter()
+        .filter(|(_, lines)| lines[0].starts_with("m=video"));
+    video
+        .map(|(mid, lines)| {
+            let profiles = lines
+                .iter()
+                .filter_map(|line| line.split("profile-level-id=").nth(1));
+            (mid, profiles.map(str::to_owned).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn h264_is_published_in_the_profile_that_all_take() {
+    // As Safari offers: constrained high beside constrained baseline.
+    let safari =
+        offer_text("chromium_offer.sdp").replace("profile-level-id=42001f", "profile-level-id=640c1f");
+    let answered = |h264_high: bool| {
+        let offer = Offer::parse(&safari).expect("parses");
+        let rules = Rules { h264_high, ..RULES };
+        let params = offer.params(&rules, &mut publish).expect("usable");
+        let text = answer(&offer, &params, &describe(&params), &settings());
+        (h264_profiles(&text), params)
+    };
+    let (profiles, params) = answered(false);
+    assert_eq!(profiles["0"], ["42e01f"]);
+    assert!(!publishes_h264_high(&params));
+    let (profiles, params) = answered(true);
+    assert_eq!(profiles["0"], ["640c1f", "42e01f"]);
+    assert!(publishes_h264_high(&params));
+    assert_eq!(takes_h264_high(&params), None, "it has no slots");
+
+    // Receivers take both, the common one first, and are told apart by whether they do.
+    let (_, params) = negotiate(&receiver(&safari)).expect("usable");
+    assert_eq!(takes_h264_high(&params), Some(true));
+    assert_eq!(
+        h264_profiles(&answer_to(&receiver(&safari)))["0"],
+        ["42e01f", "640c1f"]
+    );
+    let (_, params) = negotiate(&receiver(&offer_text("chromium_offer.sdp"))).expect("usable");
+    assert_eq!(takes_h264_high(&params), Some(false));
+}
+
+#[test]
+fn the_operators_bitrates_and_channels_are_said() {
+    let offer = Offer::parse(&offer_text("chromium_offer.sdp")).expect("parses");
+    let mut sources = |mid: &Mid, kind: Kind| {
+        let source = match (kind, mid.as_str()) {
+            (Kind::Video, "0") => Source::Camera,
+            (Kind::Video, _) => Source::Screen,
+            (Kind::Audio, _) => Source::Microphone,
+        };
+        publish(mid, kind).map(|params| PublishParams { source, ..params })
+    };
+    let params = offer.params(&RULES, &mut sources).expect("usable");
+    let with_channels = |audio_channels| {
+        let settings = AnswerSettings {
+            audio_channels,
+            ..settings()
+        };
+        sections(&answer(&offer, &params, &describe(&params), &settings))
+    };
+    let mono = with_channels(1);
+    let has = |lines: &[String], word: &str| lines.iter().any(|line| line.contains(word));
+    assert!(has(&mono["0"], "b=TIAS:3000000") && has(&mono["2"], "b=TIAS:5000000"));
+    assert!(has(&mono["1"], "useinbandfec=1;stereo=0") && !has(&mono["1"], "b="));
+    let stereo = with_channels(2);
+    assert!(has(&stereo["1"], "useinbandfec=1;stereo=1;sprop-stereo=1"));
+    for lines in [&mono["1"], &stereo["1"]] {
+        assert!(!has(lines, "usedtx=1"), "levels must not have gaps");
+    }
 }
 
 #[test]
 fn a_slot_has_its_own_stream_and_nack_only_with_rtx() {
-    let receiver = offer_text("chromium_offer.sdp")
-        .lines()
-        .filter(|line| {
-            !["a=rid", "a=simulcast", "a=ssrc", "a=msid:"]
-                .iter()
-                .any(|word| line.starts_with(word))
-        })
-        .map(|line| {
-            if line == "a=sendonly" || line == "a=sendrecv" {
-                "a=recvonly"
-            } else {
-                line
-            }
-        })
-        .map(|line| format!("{line}\r\n"))
-        .collect::<String>();
+    let receiver = receiver(&offer_text("chromium_offer.sdp"));
     let (_, params) = negotiate(&receiver).expect("usable");
     assert!(
         params
@@ -271,7 +488,6 @@ fn a_slot_has_its_own_stream_and_nack_only_with_rtx() {
     for line in &params.lines {
         for codec in &line.codecs {
             assert_eq!(codec.feedback.nack, codec.rtx_pt.is_some(), "{}", line.mid);
-            assert!(!codec.feedback.transport_cc && !codec.feedback.remb);
         }
     }
     let text = answer_to(&receiver);

@@ -123,6 +123,18 @@ async fn bad_input_gets_an_error_and_the_connection_goes_on() {
             json!({"type": "unsubscribe", "track_id": "tr_none"}),
             "track_not_found",
         ),
+        (
+            json!({"type": "subscribe", "track_id": "tr_none", "max_width": 0}),
+            "bad_message",
+        ),
+        (
+            json!({"type": "subscribe", "track_id": "tr_none", "layer": "huge"}),
+            "bad_message",
+        ),
+        (
+            json!({"type": "subscribe", "track_id": "tr_none", "priority": 256}),
+            "bad_message",
+        ),
         (json!({"type": "mute", "track": "tr_none"}), "track_not_found"),
     ] {
         socket.send(message.clone()).await;

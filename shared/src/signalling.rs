@@ -118,26 +118,27 @@ pub enum ClientMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
     },
-    /// Asks for a track in a video slot.
+    /// Asks for a track in a video slot, and says how much of it is of use. For a track that has a
+    /// slot only the wish changes: each message is the whole wish, absent fields have their defaults.
     Subscribe {
         /// Which track.
         track_id: String,
-        /// Wished layer.
+        /// The highest layer wanted; default `auto`, no bound.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         layer: Option<Layer>,
-        /// The slot; any free one if absent.
+        /// The slot; the one it has, else any free one if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mid: Option<String>,
-        /// Higher first when bandwidth is short.
+        /// Higher first when bandwidth is short, 0 to 255; default 255 for screens, 100 for cameras.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         priority: Option<u8>,
-        /// Widest useful picture in pixels.
+        /// Widest useful picture in pixels, at least 1: the smallest layer that serves it is sent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_width: Option<u32>,
-        /// Highest useful picture in pixels.
+        /// Highest useful picture in pixels, at least 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_height: Option<u32>,
-        /// Most useful frames per second.
+        /// Most useful frames per second, at least 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_fps: Option<u32>,
     },
@@ -303,7 +304,8 @@ pub enum ServerMessage {
         reason: Option<String>,
     },
     /// Which layers of the client's own track anybody takes: the others need not be sent. Keys are
-    /// the client's rids.
+    /// the client's rids. It may come before the track's own `track_published`, and comes again after
+    /// a resume.
     Dynacast {
         /// The client's track.
         track_id: String,
@@ -345,6 +347,8 @@ pub enum ServerMessage {
     },
     /// The data plane was lost: offer anew on a new peer connection.
     MediaRestarted,
+    /// What the others can decode has changed: offer again on the same peer connection.
+    Renegotiate,
     /// The room is over.
     RoomClosed,
     /// The client was sent away.

@@ -29,11 +29,20 @@ impl Context {
     /// What `joined` says about the server.
     #[must_use]
     pub fn server_info(&self) -> ServerInfo {
+        let media = &self.config.media;
+        let features = [
+            ("chat", true),
+            ("resume", true),
+            ("screen", true),
+            ("simulcast", media.simulcast),
+            ("dynacast", media.simulcast && media.dynacast),
+        ];
+        let offered = features.into_iter().filter(|(_, offered)| *offered);
         ServerInfo {
             version: version::BUILD.to_owned(),
-            features: vec!["chat".into(), "resume".into(), "screen".into()],
-            max_bitrate: self.config.media.max_bitrate,
-            screen_share_bitrate: self.config.media.screen_share_bitrate,
+            features: offered.map(|(feature, _)| feature.to_owned()).collect(),
+            max_bitrate: media.max_bitrate,
+            screen_share_bitrate: media.screen_share_bitrate,
         }
     }
 

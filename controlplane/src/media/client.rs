@@ -11,7 +11,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use kall_shared::frame;
 use kall_shared::id::{RoomId, SessionId};
-use kall_shared::link::{Event, HelloAnswer, Refusal, Request, Response, SessionSnapshot, ToControl, ToData};
+use kall_shared::link::{
+    Event, HelloAnswer, Refusal, Request, Response, SessionSnapshot, SessionStats, ToControl, ToData,
+};
 use kall_shared::media::{SessionDescription, SessionParams};
 use kall_shared::version::{BUILD, LINK_VERSION, LINK_VERSION_MIN};
 use thiserror::Error;
@@ -182,6 +184,39 @@ impl MediaClient {
     /// [`MediaError`] when the data plane is away or refuses.
     pub async fn request(&self, request: Request) -> Result<Response, MediaError> {
         Ok(self.call(request, None).await?.1)
+    }
+
+    /// What sessions send and receive, page by page: of one room, or of all. At most about `max`
+    /// sessions; the flag says whether there are more.
+    ///
+    /// # Errors
+    /// [`MediaError`] when the data plane is away or refuses.
+    pub async fn session_stats(
+        &self,
+        room: Option<RoomId>,
+        max: usize,
+    ) -> Result<(Vec<SessionStats>, bool), MediaError> {
+        let mut all = Vec::new();
+        let mut after = None;
+        loop {
+            let request = Request::SessionStats {
+                room: room.clone(),
+                after,
+            };
+            let Response::SessionStats { sessions, more } = self.request(request).await? else {
+                return Err(MediaError::Unexpected);
+            };
+            let last = sessions.last().map(|session| session.session);
+            all.extend(sessions);
+            // A page that does not advance would never end.
+            if !more || last.is_none() || last <= after {
+                return Ok((all, false));
+            }
+            if all.len() >= max {
+                return Ok((all, true));
+            }
+            after = last;
+        }
     }
 
     /// Asks without waiting; a refusal goes to the log.

@@ -146,7 +146,7 @@ impl Writer<'_> {
             );
         }
         for codec in &line.codecs {
-            self.codec(codec);
+            self.codec(offered, codec);
         }
         self.layers(line);
         if let Some(slot) = slot {
@@ -192,20 +192,32 @@ impl Writer<'_> {
         }
     }
 
-    fn codec(&mut self, codec: &CodecParams) {
+    fn codec(&mut self, offered: &OfferLine, codec: &CodecParams) {
         let pt = codec.pt;
         match codec.codec {
             Codec::Opus => {
                 put!(self, "a=rtpmap:{pt} opus/48000/2");
-                // RFC 7587 section 7.1: what we would like to receive.
+                // RFC 7587 section 7.1: what we would like to receive. Discontinuous transmission is
+                // not asked for: only the loudest are forwarded, so it would save little, and its
+                // gaps take away the levels that the choice among speakers rests on.
                 let stereo = if self.settings.audio_channels == 2 {
-                    "stereo=1;sprop-stereo=1"
+                    "stereo=1;sprop-stereo=1;maxaveragebitrate=128000"
                 } else {
                     "stereo=0"
                 };
                 put!(self, "a=fmtp:{pt} minptime=10;useinbandfec=1;{stereo}");
             }
-            Codec::Red => put!(self, "a=rtpmap:{pt} red/48000/2"),
+            Codec::Red => {
+                put!(self, "a=rtpmap:{pt} red/48000/2");
+                // RFC 2198 section 5: the payload types of the blocks, as offered.
+                let blocks = offered.codecs.iter().find(|own| own.pt == pt);
+                let blocks: Vec<String> = blocks
+                    .iter()
+                    .flat_map(|own| &own.blocks)
+                    .map(u8::to_string)
+                    .collect();
+                put!(self, "a=fmtp:{pt} {}", blocks.join("/"));
+            }
             Codec::Vp8 => put!(self, "a=rtpmap:{pt} VP8/90000"),
             Codec::Vp9 => {
                 put!(self, "a=rtpmap:{pt} VP9/90000");

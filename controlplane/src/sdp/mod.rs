@@ -14,7 +14,7 @@ use thiserror::Error;
 pub use answer::{AnswerSettings, answer};
 pub use candidates::candidate_addresses;
 pub use offer::{Direction, Offer, OfferLine};
-pub use params::Rules;
+pub use params::{Rules, publishes_h264_high, takes_h264_high};
 
 /// Why an offer can't be used, in words for the developer of the client.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

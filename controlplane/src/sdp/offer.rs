@@ -16,6 +16,9 @@ use super::SdpError;
 /// Lines of an offer that are looked at, rejected ones and data channels included.
 const LINES_MAX: usize = 2 * limits::MEDIA_LINES;
 
+/// Blocks of a RED packet that are looked at: browsers offer two, and repeat at most nine.
+const RED_BLOCKS_MAX: usize = 10;
+
 /// Where media flows, from the offerer's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -70,6 +73,8 @@ pub(super) struct OfferedCodec {
     pub(super) vp9_profile: u8,
     /// RTX: the payload type it repairs.
     pub(super) apt: Option<u8>,
+    /// RED: the payload types of its blocks (RFC 2198 section 5), newest first.
+    pub(super) blocks: Vec<u8>,
     pub(super) nack: bool,
     pub(super) pli: bool,
     pub(super) fir: bool,
@@ -250,6 +255,7 @@ impl OfferLine {
             h264: None,
             vp9_profile: 0,
             apt: None,
+            blocks: Vec::new(),
             nack: false,
             pli: false,
             fir: false,
@@ -263,6 +269,7 @@ impl OfferLine {
             packetization_mode,
             profile_level_id,
             rtx,
+            encodings,
             unknown_tokens,
             ..
         } = &fmtp.parameters;
@@ -273,6 +280,7 @@ impl OfferLine {
         for codec in codecs {
             match codec.name.as_str() {
                 "rtx" => codec.apt = rtx.as_ref().map(|RtxFmtpParameters { apt, .. }| *apt),
+                "red" => codec.blocks = encodings.iter().copied().take(RED_BLOCKS_MAX).collect(),
                 "h264" => {
                     codec.h264 = Some(H264 {
                         packetization_mode: *packetization_mode,

@@ -11,12 +11,12 @@ use kall_shared::media::{
 use webrtc_sdp::attribute_type::SdpAttributeDirection;
 
 use super::SdpError;
-use super::offer::{Offer, OfferLine, OfferedCodec};
+use super::offer::{Offer, OfferLine, OfferedCodec, OfferedExtension};
 
 /// `profile_idc` and `profile-iop` of constrained baseline, which every browser codes.
 const H264_CONSTRAINED_BASELINE: u32 = 0x42e0;
 
-/// Of constrained high; taken by receivers, never asked of publishers.
+/// Of constrained high; taken by receivers, asked of publishers only while every receiver takes it.
 const H264_CONSTRAINED_HIGH: u32 = 0x640c;
 
 /// Highest id of a one-byte header extension (RFC 8285 section 4.2).
@@ -31,6 +31,16 @@ pub struct Rules<'a> {
     pub simulcast: bool,
     /// Whether the participant may receive.
     pub subscribe: bool,
+    /// Whether all who receive decode H264's constrained high profile.
+    pub h264_high: bool,
+}
+
+/// Whether transport-wide feedback steers the rate of a direction. A line without it then gets no
+/// REMB either: one direction has one master.
+#[derive(Debug, Clone, Copy)]
+struct TransportWide {
+    up: bool,
+    down: bool,
 }
 
 impl Offer {
@@ -44,10 +54,20 @@ impl Offer {
         rules: &Rules<'_>,
         publish: &mut dyn FnMut(&Mid, Kind) -> Option<PublishParams>,
     ) -> Result<SessionParams, SdpError> {
+        let media = || {
+            self.lines
+                .iter()
+                .filter(|line| line.usable && line.kind.is_some())
+        };
+        let transport_wide = TransportWide {
+            up: media().any(|line| line.direction.sends() && line.transport_wide(true)),
+            down: media()
+                .any(|line| line.direction.receives() && line.transport_wide(line.direction.sends())),
+        };
         let lines: Vec<MediaLine> = self
             .lines
             .iter()
-            .filter_map(|line| line.accept(rules, publish))
+            .filter_map(|line| line.accept(rules, transport_wide, publish))
             .collect();
         if lines.is_empty() {
             return Err(SdpError::Session("no line with a codec that is forwarded here"));
@@ -63,15 +83,21 @@ impl Offer {
 }
 
 impl OfferLine {
+    /// Whether the line offers transport-wide feedback and the extension that it is about.
+    fn transport_wide(&self, publishes: bool) -> bool {
+        self.codecs.iter().any(|codec| codec.transport_cc)
+            && self.extension(Extension::TransportCc, publishes).is_some()
+    }
+
     fn accept(
         &self,
         rules: &Rules<'_>,
+        transport_wide: TransportWide,
         publish: &mut dyn FnMut(&Mid, Kind) -> Option<PublishParams>,
     ) -> Option<MediaLine> {
         let kind = self.kind.filter(|_| self.usable)?;
         // Not asked before there is a codec: a refused line publishes nothing.
-        let offered = self.supported(rules, kind);
-        if offered.is_empty() {
+        if self.supported(rules, kind, false).is_empty() {
             return None;
         }
         let publish = if self.direction.sends() {
@@ -90,20 +116,22 @@ impl OfferLine {
         });
         let publishes = publish.is_some();
         let slot = self.direction.receives() && rules.subscribe;
-        let extensions = self.kept_extensions(kind, publishes, publish.as_ref());
-        let twcc = extensions
-            .iter()
-            .any(|own| own.extension == Extension::TransportCc);
-        let codecs = offered
+        let own = self.transport_wide(publishes);
+        let use_of = LineUse {
+            publishes,
+            slot,
+            layers: publish.as_ref().is_some_and(|publish| !publish.rids.is_empty()),
+            transport_cc: own && (publishes || slot),
+            remb: !own
+                && (publishes || slot)
+                && !(publishes && transport_wide.up)
+                && !(slot && transport_wide.down),
+        };
+        let extensions = self.kept_extensions(kind, use_of);
+        let codecs = self
+            .supported(rules, kind, publishes)
             .into_iter()
-            .filter(|(_, codec)| {
-                // Everybody can decode what a publisher sends only if it sends the common profile.
-                !publishes
-                    || codec
-                        .h264
-                        .is_none_or(|h264| h264.profile_level_id >> 8 == H264_CONSTRAINED_BASELINE)
-            })
-            .map(|(codec, offered)| self.codec_params(codec, offered, publishes, slot, twcc))
+            .map(|(codec, offered)| self.codec_params(codec, offered, use_of))
             .take(limits::CODECS_PER_LINE)
             .collect::<Vec<_>>();
         (!codecs.is_empty()).then(|| MediaLine {
@@ -116,34 +144,42 @@ impl OfferLine {
         })
     }
 
-    /// Codecs that are forwarded: in the operator's order, within it the offer's, for H264
-    /// constrained baseline first.
-    fn supported(&self, rules: &Rules<'_>, kind: Kind) -> Vec<(Codec, &OfferedCodec)> {
+    /// Codecs that are forwarded: in the operator's order, within it the offer's. RED goes where Opus
+    /// goes, after it, so that it is sent only by who chooses it.
+    ///
+    /// A publisher's H264 is constrained baseline, for everybody can decode what it sends only if it
+    /// sends the common profile; constrained high comes first where all take it. A receiver's line
+    /// has both.
+    fn supported(&self, rules: &Rules<'_>, kind: Kind, publishes: bool) -> Vec<(Codec, &OfferedCodec)> {
         let mut list = Vec::new();
         for codec in rules.codecs.iter().filter(|codec| codec.kind() == kind) {
             let start = list.len();
-            list.extend(
-                self.codecs
-                    .iter()
-                    .filter(|own| fits(*codec, own))
-                    .map(|own| (*codec, own)),
-            );
-            list[start..].sort_by_key(|(_, own)| {
-                own.h264
-                    .is_some_and(|h264| h264.profile_level_id >> 8 != H264_CONSTRAINED_BASELINE)
-            });
+            let fitting = self.codecs.iter().filter(|own| fits(*codec, own));
+            list.extend(fitting.map(|own| (*codec, own)));
+            if *codec == Codec::H264 {
+                let high = |own: &OfferedCodec| {
+                    own.h264
+                        .is_some_and(|h264| h264.profile_level_id >> 8 == H264_CONSTRAINED_HIGH)
+                };
+                if publishes && !rules.h264_high {
+                    list.retain(|(_, own)| !high(own));
+                }
+                // False sorts before true.
+                list[start..].sort_by_key(|(_, own)| high(own) != (publishes && rules.h264_high));
+            }
+            if *codec == Codec::Opus {
+                let opus: Vec<u8> = list[start..].iter().map(|(_, own)| own.pt).collect();
+                let of_opus = |own: &&OfferedCodec| {
+                    fits(Codec::Red, own) && own.blocks.iter().all(|pt| opus.contains(pt))
+                };
+                let red = self.codecs.iter().filter(of_opus);
+                list.extend(red.map(|own| (Codec::Red, own)));
+            }
         }
         list
     }
 
-    fn codec_params(
-        &self,
-        codec: Codec,
-        offered: &OfferedCodec,
-        publishes: bool,
-        slot: bool,
-        twcc: bool,
-    ) -> CodecParams {
+    fn codec_params(&self, codec: Codec, offered: &OfferedCodec, use_of: LineUse) -> CodecParams {
         let repairs = |own: &&OfferedCodec| {
             own.name == "rtx" && own.apt == Some(offered.pt) && own.clock_rate == offered.clock_rate
         };
@@ -156,8 +192,7 @@ impl OfferLine {
             .map(|own| own.pt);
         // Upstream every gap is asked for; downstream an answer to a NACK is a retransmission
         // stream of its own (RFC 4588), so without one nothing is promised.
-        let nack = offered.nack && (publishes || slot && rtx_pt.is_some());
-        let transport_cc = publishes && offered.transport_cc && twcc;
+        let nack = offered.nack && (use_of.publishes || use_of.slot && rtx_pt.is_some());
         CodecParams {
             pt: offered.pt,
             rtx_pt: rtx_pt.filter(|_| nack),
@@ -167,44 +202,38 @@ impl OfferLine {
                 nack,
                 pli: video && offered.pli,
                 fir: video && offered.fir,
-                transport_cc,
-                remb: video && publishes && offered.remb && !transport_cc,
+                transport_cc: offered.transport_cc && use_of.transport_cc,
+                remb: video && offered.remb && use_of.remb,
             },
         }
     }
 
-    fn kept_extensions(
-        &self,
-        kind: Kind,
-        publishes: bool,
-        publish: Option<&PublishParams>,
-    ) -> Vec<ExtensionParams> {
-        let layers = publish.is_some_and(|publish| !publish.rids.is_empty());
-        let offered = |wanted: Extension| {
-            self.extensions.iter().find(|own| {
-                own.uri == wanted.uri()
-                    && (1..=ONE_BYTE_ID_MAX).contains(&own.id)
-                    // An extension offered one way is of use on a line that goes that way.
-                    && match own.direction {
-                        None | Some(SdpAttributeDirection::Sendrecv) => true,
-                        Some(SdpAttributeDirection::Sendonly) => publishes,
-                        Some(SdpAttributeDirection::Recvonly) => !publishes,
-                    }
-            })
-        };
-        let twcc = offered(Extension::TransportCc).is_some();
+    /// An extension of the offer that the one-byte form can carry, in a direction that the line has.
+    fn extension(&self, wanted: Extension, publishes: bool) -> Option<&OfferedExtension> {
+        self.extensions.iter().find(|own| {
+            own.uri == wanted.uri()
+                && (1..=ONE_BYTE_ID_MAX).contains(&own.id)
+                && match own.direction {
+                    None | Some(SdpAttributeDirection::Sendrecv) => true,
+                    Some(SdpAttributeDirection::Sendonly) => publishes,
+                    Some(SdpAttributeDirection::Recvonly) => !publishes,
+                }
+        })
+    }
+
+    fn kept_extensions(&self, kind: Kind, use_of: LineUse) -> Vec<ExtensionParams> {
         let mut kept: Vec<ExtensionParams> = Vec::new();
         for extension in Extension::ALL {
             let useful = match extension {
                 Extension::Mid => true,
-                Extension::Rid | Extension::RepairedRid => layers,
+                Extension::Rid | Extension::RepairedRid => use_of.layers,
                 Extension::AudioLevel => kind == Kind::Audio,
-                Extension::TransportCc => publishes,
+                Extension::TransportCc => use_of.transport_cc,
                 // The arrival filter of REMB needs it; with transport-wide feedback it is dead weight.
-                Extension::AbsSendTime => publishes && !twcc,
+                Extension::AbsSendTime => use_of.remb,
                 Extension::VideoOrientation => kind == Kind::Video,
             };
-            if let Some(own) = offered(extension).filter(|_| useful) {
+            if let Some(own) = self.extension(extension, use_of.publishes).filter(|_| useful) {
                 // The range was checked above.
                 let id = own.id as u8;
                 if !kept.iter().any(|earlier| earlier.id == id) {
@@ -216,10 +245,47 @@ impl OfferLine {
     }
 }
 
+/// What an accepted line is for, and what tells how its packets arrive.
+#[derive(Debug, Clone, Copy)]
+struct LineUse {
+    publishes: bool,
+    slot: bool,
+    /// Whether it publishes several layers.
+    layers: bool,
+    transport_cc: bool,
+    remb: bool,
+}
+
+/// Whether every video slot takes H264's constrained high profile; none without video slots.
+#[must_use]
+pub fn takes_h264_high(params: &SessionParams) -> Option<bool> {
+    let mut slots = params
+        .lines
+        .iter()
+        .filter(|line| line.slot && line.kind == Kind::Video)
+        .peekable();
+    slots.peek()?;
+    Some(slots.all(has_h264_high))
+}
+
+/// Whether the participant was told that it may publish H264's constrained high profile.
+#[must_use]
+pub fn publishes_h264_high(params: &SessionParams) -> bool {
+    let mut publications = params.lines.iter().filter(|line| line.publish.is_some());
+    publications.any(has_h264_high)
+}
+
+fn has_h264_high(line: &MediaLine) -> bool {
+    let profiles = line.codecs.iter().filter_map(|codec| codec.h264_profile);
+    profiles
+        .map(|profile| profile >> 8)
+        .any(|profile| profile == H264_CONSTRAINED_HIGH)
+}
+
 fn fits(codec: Codec, offered: &OfferedCodec) -> bool {
     let (name, format) = match codec {
         Codec::Opus => ("opus", true),
-        Codec::Red => ("red", true),
+        Codec::Red => ("red", !offered.blocks.is_empty()),
         Codec::Vp8 => ("vp8", true),
         // RFC 9628 section 6.1: absent means profile 0.
         Codec::Vp9 => ("vp9", offered.vp9_profile == 0),

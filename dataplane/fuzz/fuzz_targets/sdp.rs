@@ -21,6 +21,7 @@ const RULES: Rules<'_> = Rules {
     codecs: &[Codec::Opus, Codec::Vp8, Codec::Vp9, Codec::H264],
     simulcast: true,
     subscribe: true,
+    h264_high: true,
 };
 
 fn track(kind: Kind) -> PublishParams {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use kall_shared::id::{Identity, RoomId};
+use kall_shared::id::{Identity, RoomId, SessionId, TrackId};
 use kall_shared::media::{Kind, Source};
 use kall_shared::signalling::{ClientMessage, Participant, Role};
 use serde_json::Value;
@@ -70,6 +70,7 @@ pub(super) enum Command {
     },
     Roster(oneshot::Sender<Vec<Participant>>),
     Count(oneshot::Sender<Census>),
+    Sessions(oneshot::Sender<Vec<MediaSession>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -84,6 +85,30 @@ pub struct Census {
     pub video: usize,
     /// Screens.
     pub screen: usize,
+}
+
+/// Whose a media session is, and what its tracks show: what the data plane does not know.
+#[derive(Debug, Clone)]
+pub struct MediaSession {
+    /// In the data plane.
+    pub session: SessionId,
+    /// Whose.
+    pub identity: Identity,
+    /// Display name.
+    pub name: String,
+    /// What it publishes, tracks that have not begun included.
+    pub tracks: Vec<MediaTrack>,
+}
+
+/// One published track.
+#[derive(Debug, Clone)]
+pub struct MediaTrack {
+    /// Its id.
+    pub track: TrackId,
+    /// What it shows.
+    pub source: Source,
+    /// Whether it is muted.
+    pub muted: bool,
 }
 
 impl Census {
@@ -167,6 +192,11 @@ impl RoomHandle {
     /// How many are there. `None`: the room ended.
     pub async fn census(&self) -> Option<Census> {
         self.ask(Command::Count).await
+    }
+
+    /// Who owns which media session. `None`: the room ended.
+    pub async fn sessions(&self) -> Option<Vec<MediaSession>> {
+        self.ask(Command::Sessions).await
     }
 
     /// Ends the room; returns when everybody was told.

@@ -104,6 +104,7 @@ impl Room {
         self.welcome(&identity, request.re, resumed);
         self.save_label(&identity);
         self.send_slots(&identity);
+        self.send_layers(&identity, None);
         self.fill_slots(&identity);
         tracing::info!(room = %self.id, %identity, resumed, "resumed");
         Ok(identity)

@@ -1,24 +1,18 @@
-//! The room's side of media: offers and answers, which track feeds which slot, and what the data
-//! plane reports.
+//! The room's side of media: offers and answers, tracks that begin and end, and what the data plane
+//! reports of them. Which track feeds which slot stands in [`super::subscriptions`].
 //!
-//! Tracks are announced once media flows. The state of a slot is passed on as the data plane tells
-//! it; what was asked for is kept apart, so that a slot is never filled twice.
+//! Tracks are announced once media flows.
 
-use std::collections::BTreeSet;
-
-use kall_shared::id::{Identity, Mid, SessionId, TrackId};
-use kall_shared::link::{
-    CloseReason, Event, RefusalCode, Request, Response, SessionSnapshot, SlotReason, SlotSnapshot,
-};
-use kall_shared::media::{Kind, PublishParams, SlotWish, Source};
+use kall_shared::id::{Identity, Mid, Rid, SessionId, TrackId};
+use kall_shared::link::{CloseReason, Event, RefusalCode, Request, Response};
+use kall_shared::media::{Kind, PublishParams, SessionParams, Source};
 use kall_shared::signalling::{ErrorCode, ServerMessage};
 use serde_json::Value;
-use tokio::time::Instant;
 
+use super::Room;
 use super::member::{Member, Negotiated, Session, Track};
-use super::messages::{bad, gone};
-use super::slots::{self, Candidate};
-use super::{RESUME_WINDOW, Room};
+use super::messages::gone;
+use crate::domain::outbox::Topic;
 use crate::domain::{Rejection, names};
 use crate::media::{MediaError, MediaEvent};
 use crate::sdp;
@@ -71,6 +65,7 @@ impl Room {
             codecs: &codecs,
             simulcast: media.simulcast,
             subscribe: permissions.subscribe,
+            h264_high: self.all_take_h264_high(identity),
         };
         let params = offer.params(&rules, &mut publish).map_err(invalid)?;
         params
@@ -135,98 +130,40 @@ impl Room {
         if let Some(outbox) = self.outbox(identity) {
             outbox.send(re, ServerMessage::Answer { sdp, from: None });
         }
+        if sdp::takes_h264_high(&params) == Some(false) {
+            self.recall_h264_high(identity);
+        }
         self.fill_all_slots();
         Ok(())
     }
 
-    pub(super) fn subscribe(
-        &mut self,
-        identity: &Identity,
-        track: &str,
-        mid: Option<&str>,
-    ) -> Result<(), Rejection> {
-        let track = TrackId::new(track).map_err(bad)?;
-        let mid = mid.map(Mid::new).transpose().map_err(bad)?;
-        if !self
-            .members
-            .get(identity)
-            .is_some_and(|member| member.permissions().subscribe)
-        {
-            return Err(Rejection::new(
-                ErrorCode::PermissionDenied,
-                "the role does not allow subscribing",
-            ));
-        }
-        let missing = || Rejection::new(ErrorCode::TrackNotFound, format!("track_id: no track '{track}'"));
-        let (publisher, found) = self.track(&track).ok_or_else(missing)?;
-        if publisher.identity == *identity || found.started.is_none() {
-            return Err(missing());
-        }
-        let audio = found.source.kind() == Kind::Audio;
-        let member = self.members.get_mut(identity).ok_or_else(gone)?;
-        member.unwanted.remove(&track);
-        // The data plane chooses what is heard; there is nothing more to ask for.
-        if audio {
-            return Ok(());
-        }
-        let session = member.session.as_mut().ok_or_else(|| no_slot("offer first"))?;
-        let already = |wanted: &Option<TrackId>| wanted.as_ref() == Some(&track);
-        let chosen = match &mid {
-            Some(mid) => session
-                .slots
-                .iter_mut()
-                .find(|slot| slot.mid == *mid && slot.kind == Kind::Video)
-                .ok_or_else(|| no_slot(&format!("mid: '{mid}' is no video slot")))?,
-            None => match session.slots.iter().position(|slot| already(&slot.wanted)) {
-                Some(at) => &mut session.slots[at],
-                None => session
-                    .slots
-                    .iter_mut()
-                    .find(|slot| slot.kind == Kind::Video && slot.wanted.is_none())
-                    .ok_or_else(|| no_slot("no video slot is free"))?,
-            },
-        };
-        if already(&chosen.wanted) {
-            return Ok(());
-        }
-        chosen.wanted = Some(track.clone());
-        let request = Request::SetSlot {
-            session: session.id,
-            mid: chosen.mid.clone(),
-            track: Some(track),
-            wish: SlotWish::default(),
-        };
-        self.context.media.tell(request);
-        Ok(())
+    /// Whether there are other receivers, and all of them decode constrained high.
+    fn all_take_h264_high(&self, publisher: &Identity) -> bool {
+        let mut takes = self
+            .others(publisher)
+            .filter_map(|(_, params)| sdp::takes_h264_high(params))
+            .peekable();
+        takes.peek().is_some() && takes.all(|takes| takes)
     }
 
-    pub(super) fn unsubscribe(&mut self, identity: &Identity, track: &str) -> Result<(), Rejection> {
-        let track = TrackId::new(track).map_err(bad)?;
-        if self.track(&track).is_none() {
-            return Err(Rejection::new(
-                ErrorCode::TrackNotFound,
-                format!("track_id: no track '{track}'"),
-            ));
-        }
-        let member = self.members.get_mut(identity).ok_or_else(gone)?;
-        member.unwanted.insert(track.clone());
-        if let Some(session) = &mut member.session {
-            for slot in session
-                .slots
-                .iter_mut()
-                .filter(|slot| slot.wanted.as_ref() == Some(&track))
+    /// Somebody came who can't decode constrained high: who publishes it is asked to offer again, and
+    /// then gets the profile that everybody has.
+    fn recall_h264_high(&self, newcomer: &Identity) {
+        for (member, params) in self.others(newcomer) {
+            if sdp::publishes_h264_high(params)
+                && let Some(outbox) = member.outbox()
             {
-                slot.wanted = None;
-                self.context.media.tell(Request::SetSlot {
-                    session: session.id,
-                    mid: slot.mid.clone(),
-                    track: None,
-                    wish: SlotWish::default(),
-                });
+                outbox.send(None, ServerMessage::Renegotiate);
             }
         }
-        self.fill_slots(identity);
-        Ok(())
+    }
+
+    fn others(&self, identity: &Identity) -> impl Iterator<Item = (&Member, &SessionParams)> {
+        let others = self
+            .members
+            .values()
+            .filter(move |member| member.identity != *identity);
+        others.filter_map(|member| Some((member, &member.session.as_ref()?.params)))
     }
 
     pub(super) fn media_event(&mut self, event: MediaEvent) {
@@ -253,7 +190,13 @@ impl Room {
                     }
                 }
             }
-            MediaEvent::Event(Event::Overflow { .. } | Event::Dynacast { .. }) => {}
+            MediaEvent::Event(Event::Dynacast {
+                session,
+                track,
+                layers,
+            }) => self.dynacast(session, &track, layers),
+            // The client of the link takes a snapshot.
+            MediaEvent::Event(Event::Overflow { .. }) => {}
             MediaEvent::Snapshot {
                 instance,
                 up_to,
@@ -262,7 +205,7 @@ impl Room {
         }
     }
 
-    fn track_started(&mut self, session: SessionId, track: &TrackId) {
+    pub(super) fn track_started(&mut self, session: SessionId, track: &TrackId) {
         let order = self.begun;
         let Some(identity) = self.owner(session) else {
             return;
@@ -284,7 +227,8 @@ impl Room {
         self.fill_all_slots();
     }
 
-    fn slot_changed(&mut self, session: SessionId, state: &SlotSnapshot) {
+    /// Which layers of a track anybody takes has changed: its publisher may stop the others.
+    pub(super) fn dynacast(&mut self, session: SessionId, track: &TrackId, layers: Vec<(Rid, bool)>) {
         let Some(identity) = self.owner(session) else {
             return;
         };
@@ -292,89 +236,39 @@ impl Room {
             .members
             .get_mut(&identity)
             .and_then(|member| member.session.as_mut());
-        let Some(slot) = own.and_then(|own| own.slots.iter_mut().find(|slot| slot.mid == state.mid)) else {
+        let Some(track) = own.and_then(|own| own.tracks.iter_mut().find(|own| own.id == *track)) else {
             return;
         };
-        slot.state = state.clone();
-        if let Some(outbox) = self.outbox(&identity) {
-            outbox.send(None, self.slot_message(state));
+        if track.layers == layers {
+            return;
         }
+        track.layers = layers;
+        let id = track.id.clone();
+        self.send_layers(&identity, Some(&id));
     }
 
-    /// Every slot's state, after a resume.
-    pub(super) fn send_slots(&self, identity: &Identity) {
-        if let Some(member) = self.members.get(identity)
-            && let (Some(session), Some(outbox)) = (&member.session, member.outbox())
-        {
-            for slot in &session.slots {
-                outbox.send(None, self.slot_message(&slot.state));
+    /// What dynacast said of somebody's tracks, or of one of them. Nothing while it is switched off.
+    pub(super) fn send_layers(&self, identity: &Identity, only: Option<&TrackId>) {
+        if !self.context.config.media.dynacast {
+            return;
+        }
+        let Some(member) = self.members.get(identity) else {
+            return;
+        };
+        let (Some(session), Some(outbox)) = (&member.session, member.outbox()) else {
+            return;
+        };
+        let chosen = |track: &&Track| only.is_none_or(|only| track.id == *only);
+        for track in session.tracks.iter().filter(chosen) {
+            if !track.layers.is_empty() {
+                let layers = track.layers.iter();
+                let message = ServerMessage::Dynacast {
+                    track_id: track.id.to_string(),
+                    layers: layers.map(|(rid, wanted)| (rid.to_string(), *wanted)).collect(),
+                };
+                outbox.send_latest(Topic::Dynacast(track.id.clone()), message);
             }
         }
-    }
-
-    fn slot_message(&self, state: &SlotSnapshot) -> ServerMessage {
-        let publisher = state.track.as_ref().and_then(|track| self.track(track));
-        ServerMessage::Slot {
-            mid: state.mid.to_string(),
-            epoch: state.epoch,
-            track_id: state.track.as_ref().map(TrackId::to_string),
-            from: publisher.map(|(member, _)| member.identity.to_string()),
-            layer: state.layer,
-            paused: state.paused,
-            reason: state.reason.map(|reason| match reason {
-                SlotReason::Codec => "codec".to_owned(),
-            }),
-        }
-    }
-
-    fn fill_all_slots(&mut self) {
-        for identity in self.members.keys().cloned().collect::<Vec<_>>() {
-            self.fill_slots(&identity);
-        }
-    }
-
-    pub(super) fn fill_slots(&mut self, identity: &Identity) {
-        let candidates = self.candidates(identity);
-        let Some(member) = self.members.get_mut(identity) else {
-            return;
-        };
-        if !member.auto_subscribe || !member.permissions().subscribe {
-            return;
-        }
-        let Some(session) = &mut member.session else {
-            return;
-        };
-        for (mid, track) in slots::fill(&session.slots, candidates, &member.unwanted) {
-            if let Some(slot) = session.slots.iter_mut().find(|slot| slot.mid == mid) {
-                slot.wanted = Some(track.clone());
-            }
-            self.context.media.tell(Request::SetSlot {
-                session: session.id,
-                mid,
-                track: Some(track),
-                wish: SlotWish::default(),
-            });
-        }
-    }
-
-    fn candidates(&self, receiver: &Identity) -> Vec<Candidate> {
-        let others = self
-            .members
-            .values()
-            .filter(|member| member.identity != *receiver);
-        let tracks = others
-            .filter_map(|member| member.session.as_ref())
-            .flat_map(|session| &session.tracks);
-        tracks
-            .filter(|track| track.source.kind() == Kind::Video)
-            .filter_map(|track| {
-                Some(Candidate {
-                    track: track.id.clone(),
-                    source: track.source,
-                    order: track.started?,
-                })
-            })
-            .collect()
     }
 
     /// Ends somebody's session in the data plane, too.
@@ -384,7 +278,7 @@ impl Room {
         }
     }
 
-    fn forget_session(&mut self, identity: &Identity) -> Option<SessionId> {
+    pub(super) fn forget_session(&mut self, identity: &Identity) -> Option<SessionId> {
         let session = self.members.get_mut(identity)?.session.take()?;
         self.unpublish(identity, &session.tracks);
         Some(session.id)
@@ -396,7 +290,7 @@ impl Room {
                 member.unwanted.remove(&track.id);
                 let slots = member.session.iter_mut().flat_map(|session| &mut session.slots);
                 for slot in slots.filter(|slot| slot.wanted.as_ref() == Some(&track.id)) {
-                    slot.wanted = None;
+                    slot.release();
                 }
             }
             if track.started.is_some() {
@@ -414,117 +308,7 @@ impl Room {
         }
     }
 
-    /// Brings the room in line with what the data plane really has: after every connect, be it this
-    /// process that is new or the other one, and after lost events.
-    fn reconcile(&mut self, instance: u64, up_to: u64, snapshots: Vec<SessionSnapshot>) {
-        let alive: BTreeSet<SessionId> = snapshots.iter().map(|snapshot| snapshot.session).collect();
-        let lost = |session: &Session| {
-            session.instance != instance || (session.request <= up_to && !alive.contains(&session.id))
-        };
-        let bereft: Vec<Identity> = self
-            .members
-            .values()
-            .filter(|member| member.session.as_ref().is_some_and(lost))
-            .map(|member| member.identity.clone())
-            .collect();
-        for identity in &bereft {
-            self.forget_session(identity);
-        }
-        let mut adopted = Vec::new();
-        for snapshot in snapshots {
-            match self.owner(snapshot.session) {
-                Some(identity) => self.refresh_from(&identity, &snapshot),
-                None => adopted.extend(self.adopt(instance, snapshot)),
-            }
-        }
-        // Their order of publication is not kept; who came first is close to it.
-        adopted.sort();
-        for (_, identity, track) in adopted {
-            let session = self
-                .members
-                .get_mut(&identity)
-                .and_then(|member| member.session.as_mut());
-            let track = session.and_then(|own| own.tracks.iter_mut().find(|own| own.id == track));
-            if let Some(track) = track {
-                track.started = Some(self.begun);
-                self.begun += 1;
-            }
-        }
-        for identity in &bereft {
-            if let Some(outbox) = self.outbox(identity) {
-                outbox.send(None, ServerMessage::MediaRestarted);
-            }
-        }
-        self.fill_all_slots();
-    }
-
-    /// A session this room knows: what events said meanwhile may have been lost.
-    fn refresh_from(&mut self, identity: &Identity, snapshot: &SessionSnapshot) {
-        for track in snapshot.tracks.iter().filter(|track| track.started) {
-            self.track_started(snapshot.session, &track.track);
-        }
-        for state in &snapshot.slots {
-            let session = self
-                .members
-                .get(identity)
-                .and_then(|member| member.session.as_ref());
-            let known = session.and_then(|session| session.slots.iter().find(|slot| slot.mid == state.mid));
-            if known.is_some_and(|slot| slot.state != *state) {
-                self.slot_changed(snapshot.session, state);
-            }
-        }
-    }
-
-    /// A session of before this process: its participant waits for a resume from now on. Returns
-    /// its tracks that have begun.
-    fn adopt(&mut self, instance: u64, snapshot: SessionSnapshot) -> Vec<(i128, Identity, TrackId)> {
-        let restored = Member::from_label(&snapshot.label, Instant::now() + RESUME_WINDOW);
-        let Some((mut member, negotiated)) = restored else {
-            tracing::warn!(session = %snapshot.session, "closing a session with an unreadable label");
-            self.context.media.tell(Request::CloseSession {
-                session: snapshot.session,
-            });
-            return Vec::new();
-        };
-        if self.members.contains_key(&member.identity) {
-            // A leftover of an attempt whose answer never came.
-            self.context.media.tell(Request::CloseSession {
-                session: snapshot.session,
-            });
-            return Vec::new();
-        }
-        let mut session = Session::new(
-            (snapshot.session, instance, 0),
-            negotiated,
-            snapshot.params,
-            &snapshot.description,
-        );
-        let mut begun = Vec::new();
-        let since = member.joined_at.unix_timestamp_nanos();
-        for track in &mut session.tracks {
-            member.sources.insert(track.mid.clone(), track.source);
-            if let Some(state) = snapshot.tracks.iter().find(|state| state.track == track.id) {
-                track.muted = state.muted;
-                if state.started {
-                    begun.push((since, member.identity.clone(), track.id.clone()));
-                }
-            }
-        }
-        for state in snapshot.slots {
-            if let Some(slot) = session.slots.iter_mut().find(|slot| slot.mid == state.mid) {
-                if slot.kind == Kind::Video {
-                    slot.wanted.clone_from(&state.track);
-                }
-                slot.state = state;
-            }
-        }
-        tracing::info!(room = %self.id, identity = %member.identity, session = %session.id, "adopted");
-        member.session = Some(session);
-        self.members.insert(member.identity.clone(), member);
-        begun
-    }
-
-    fn owner(&self, session: SessionId) -> Option<Identity> {
+    pub(super) fn owner(&self, session: SessionId) -> Option<Identity> {
         let owns = |member: &&Member| member.session.as_ref().is_some_and(|own| own.id == session);
         self.members
             .values()
@@ -532,7 +316,7 @@ impl Room {
             .map(|member| member.identity.clone())
     }
 
-    fn track(&self, id: &TrackId) -> Option<(&Member, &Track)> {
+    pub(super) fn track(&self, id: &TrackId) -> Option<(&Member, &Track)> {
         self.members.values().find_map(|member| {
             let session = member.session.as_ref()?;
             session
@@ -546,10 +330,6 @@ impl Room {
 
 fn new_track_id() -> TrackId {
     TrackId::new(names::track_id()).expect("letters, digits and an underscore are allowed")
-}
-
-fn no_slot(message: &str) -> Rejection {
-    Rejection::new(ErrorCode::SlotNotFound, message)
 }
 
 fn media_error(error: MediaError) -> Rejection {

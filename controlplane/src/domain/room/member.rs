@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use kall_shared::id::{Identity, Mid, SessionId, TrackId};
+use kall_shared::id::{Identity, Mid, Rid, SessionId, TrackId};
 use kall_shared::link::SlotSnapshot;
 use kall_shared::media::{Kind, SessionDescription, SessionParams, SlotWish, Source};
 use kall_shared::signalling::{self, Role, ServerMessage};
@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
+use super::handle::{MediaSession, MediaTrack};
 use crate::domain::outbox::Outbox;
 use crate::domain::permission::{Narrowing, Permissions};
 
@@ -118,6 +119,8 @@ pub(super) struct Track {
     pub(super) simulcast: bool,
     /// Place in the room's order of publication, once media flows.
     pub(super) started: Option<u64>,
+    /// Which layers anybody takes, as the data plane said last; empty before it said anything.
+    pub(super) layers: Vec<(Rid, bool)>,
 }
 
 impl Track {
@@ -141,6 +144,8 @@ pub(super) struct Slot {
     pub(super) kind: Kind,
     /// What was asked of the data plane; video only, it fills audio slots itself.
     pub(super) wanted: Option<TrackId>,
+    /// What of it is wanted.
+    pub(super) wish: SlotWish,
     /// What the data plane said last.
     pub(super) state: SlotSnapshot,
 }
@@ -160,8 +165,22 @@ impl Slot {
             mid,
             kind,
             wanted: None,
+            wish: SlotWish::default(),
             state,
         }
+    }
+
+    /// Nothing is wanted here any more.
+    pub(super) fn release(&mut self) {
+        self.wanted = None;
+        self.wish = SlotWish::default();
+    }
+
+    /// Whether a client sees the same in both states: what it asked for itself is no news to it.
+    pub(super) fn looks_like(&self, state: &SlotSnapshot) -> bool {
+        let known = &self.state;
+        (known.epoch, &known.track, known.layer, known.paused, known.reason)
+            == (state.epoch, &state.track, state.layer, state.paused, state.reason)
     }
 }
 
@@ -203,6 +222,7 @@ impl Session {
                         muted: publish.muted,
                         simulcast: publish.rids.len() > 1,
                         started: None,
+                        layers: Vec::new(),
                     },
                 });
             }
@@ -290,6 +310,22 @@ impl Member {
             session: None,
         };
         Some((member, label.negotiated))
+    }
+
+    /// Its media session, if it has one.
+    pub(super) fn media_session(&self) -> Option<MediaSession> {
+        let session = self.session.as_ref()?;
+        let tracks = session.tracks.iter().map(|track| MediaTrack {
+            track: track.id.clone(),
+            source: track.source,
+            muted: track.muted,
+        });
+        Some(MediaSession {
+            session: session.id,
+            identity: self.identity.clone(),
+            name: self.name.clone(),
+            tracks: tracks.collect(),
+        })
     }
 
     /// As others see it: only tracks that have begun.

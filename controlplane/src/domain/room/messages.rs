@@ -6,6 +6,7 @@ use kall_shared::media::Source;
 use kall_shared::signalling::{ClientMessage, ErrorCode, ServerMessage, limits};
 use serde_json::Value;
 
+use super::wish::Asked;
 use super::{Room, now_utc};
 use crate::domain::outbox::{self, Close};
 use crate::domain::{Rejection, names};
@@ -65,8 +66,23 @@ impl Room {
                 let from = identity.to_string();
                 self.relay(&to, ServerMessage::Candidate { candidate, from })
             }
-            ClientMessage::Subscribe { track_id, mid, .. } => {
-                self.subscribe(identity, &track_id, mid.as_deref())
+            ClientMessage::Subscribe {
+                track_id,
+                layer,
+                mid,
+                priority,
+                max_width,
+                max_height,
+                max_fps,
+            } => {
+                let asked = Asked {
+                    layer,
+                    priority,
+                    max_width,
+                    max_height,
+                    max_fps,
+                };
+                self.subscribe(identity, &track_id, mid.as_deref(), &asked)
             }
             ClientMessage::Unsubscribe { track_id } => self.unsubscribe(identity, &track_id),
             ClientMessage::Mute { track } => self.mute(identity, re, track, true),

@@ -2,14 +2,18 @@
 //! an await, nothing of the room is seen from outside but by its answers.
 //!
 //! [`join`] takes people in and lets them go, [`messages`] does what they ask, [`media`] talks to
-//! the data plane about them.
+//! the data plane about them, [`subscriptions`] fills their slots, [`adoption`] takes over what a
+//! process before this one left.
 
+mod adoption;
 mod handle;
 mod join;
 mod media;
 mod member;
 mod messages;
 mod slots;
+mod subscriptions;
+mod wish;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +25,7 @@ use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-pub use handle::{Census, Departure, JoinRequest, RoomHandle};
+pub use handle::{Census, Departure, JoinRequest, MediaSession, MediaTrack, RoomHandle};
 pub use member::{millis, rfc3339};
 
 use crate::domain::context::Context;
@@ -159,6 +163,9 @@ impl Room {
             }
             Command::Count(reply) => {
                 let _ = reply.send(self.census());
+            }
+            Command::Sessions(reply) => {
+                let _ = reply.send(self.members.values().filter_map(Member::media_session).collect());
             }
             Command::Close(_) => unreachable!("the loop takes it before"),
         }

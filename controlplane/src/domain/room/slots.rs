@@ -22,7 +22,7 @@ pub(super) fn fill(
     slots: &[Slot],
     mut candidates: Vec<Candidate>,
     unwanted: &BTreeSet<TrackId>,
-) -> Vec<(Mid, TrackId)> {
+) -> Vec<(Mid, Candidate)> {
     candidates.retain(|candidate| {
         !unwanted.contains(&candidate.track)
             && !slots
@@ -34,7 +34,7 @@ pub(super) fn fill(
         .iter()
         .filter(|slot| slot.kind == Kind::Video && slot.wanted.is_none());
     free.zip(candidates)
-        .map(|(slot, candidate)| (slot.mid.clone(), candidate.track))
+        .map(|(slot, candidate)| (slot.mid.clone(), candidate))
         .collect()
 }
 
@@ -56,10 +56,10 @@ mod tests {
         }
     }
 
-    fn pairs(filled: &[(Mid, TrackId)]) -> Vec<(&str, &str)> {
+    fn pairs(filled: &[(Mid, Candidate)]) -> Vec<(&str, &str)> {
         filled
             .iter()
-            .map(|(mid, track)| (mid.as_str(), track.as_str()))
+            .map(|(mid, candidate)| (mid.as_str(), candidate.track.as_str()))
             .collect()
     }
 
