@@ -222,6 +222,29 @@ async fn health_needs_no_key_and_stats_do() {
 }
 
 #[tokio::test]
+async fn a_rooms_statistics_need_the_room_and_the_data_plane() {
+    let mut server = TestServer::start(AuthMode::Token).await;
+    let room = server.room(json!({"name": "Figures"})).await;
+    for (name, status, code) in [
+        ("rm_none", 404, "room_not_found"),
+        ("", 404, "room_not_found"),
+        (room["id"].as_str().expect("id"), 503, "media_unavailable"),
+        (room["slug"].as_str().expect("slug"), 503, "media_unavailable"),
+    ] {
+        let (got, body) = server.call("GET", &format!("/stats?room={name}"), None).await;
+        assert_eq!(
+            (got, body["error"]["code"].as_str()),
+            (status, Some(code)),
+            "{name}: {body}"
+        );
+    }
+    let path = format!("/stats?room={}", room["id"].as_str().expect("id"));
+    let (status, _) = answer(server.request("GET", &path)).await;
+    assert_eq!(status, 401);
+    server.down().await;
+}
+
+#[tokio::test]
 async fn pages_are_served_with_safe_headers() {
     let mut server = TestServer::start(AuthMode::Open).await;
     let (status, page) = answer(server.request("GET", "/")).await;

@@ -5,8 +5,11 @@ mod error;
 mod extract;
 mod layers;
 mod limiter;
+mod media_sample;
 mod meetings;
+mod metrics;
 mod pages;
+mod room_stats;
 mod rooms;
 mod stats;
 mod tokens;
@@ -40,6 +43,7 @@ pub struct App {
     requests: layers::RequestCounts,
     limiter: limiter::Limiter,
     next_request: AtomicU64,
+    sampler: media_sample::Sampler,
 }
 
 impl App {
@@ -54,6 +58,7 @@ impl App {
             requests: layers::RequestCounts::default(),
             limiter: limiter::Limiter::default(),
             next_request: AtomicU64::new(0),
+            sampler: media_sample::Sampler::default(),
         })
     }
 
@@ -72,7 +77,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .merge(meetings::router())
         .merge(ws::router());
     if metrics.enabled {
-        router = router.merge(stats::metrics_router(&metrics.endpoint));
+        router = router.merge(metrics::router(&metrics.endpoint));
     }
     router
         .layer(DefaultBodyLimit::max(BODY_MAX))

@@ -1,29 +1,29 @@
-//! `/health`, `/stats` and the Prometheus page.
+//! `/health` and `/stats`. The Prometheus page is in [`super::metrics`].
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use kall_shared::link::{Request, Response, Stats};
 use kall_shared::version::BUILD;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::App;
-use super::extract::ApiCaller;
+use super::error::ApiError;
+use super::extract::{ApiCaller, Query};
+use super::room_stats;
+
+/// Sessions in one answer at most: each has up to 74 slots of some 300 bytes.
+const ROOM_SESSIONS_MAX: usize = 1024;
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/health", get(health))
         .route("/stats", get(stats))
-}
-
-pub(super) fn metrics_router(path: &str) -> Router<Arc<App>> {
-    Router::new().route(path, get(metrics))
 }
 
 async fn health(State(app): State<Arc<App>>) -> Json<Value> {
@@ -40,10 +40,51 @@ async fn health(State(app): State<Arc<App>>) -> Json<Value> {
     }))
 }
 
-async fn stats(_: ApiCaller, State(app): State<Arc<App>>) -> Json<Value> {
+#[derive(Debug, Deserialize)]
+struct Of {
+    /// Id or slug; absent: the server as a whole.
+    room: Option<String>,
+}
+
+async fn stats(
+    _: ApiCaller,
+    State(app): State<Arc<App>>,
+    Query(of): Query<Of>,
+) -> Result<Json<Value>, ApiError> {
+    match of.room {
+        Some(room) => of_room(&app, &room).await,
+        None => Ok(Json(of_server(&app).await)),
+    }
+}
+
+/// Who sends and receives what in one room.
+async fn of_room(app: &App, room: &str) -> Result<Json<Value>, ApiError> {
+    let missing = || ApiError::room_not_found(room);
+    let handle = app.rooms.find(room).ok_or_else(missing)?;
+    let media = &app.rooms.context().media;
+    let figures = media
+        .session_stats(Some(handle.id().clone()), ROOM_SESSIONS_MAX)
+        .await;
+    let (figures, more) = figures.map_err(|error| {
+        ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "media_unavailable",
+            error.to_string(),
+        )
+    })?;
+    let people = handle.sessions().await.ok_or_else(missing)?;
+    Ok(Json(json!({
+        "room": handle.id(),
+        "slug": handle.row().slug,
+        "sessions": room_stats::sessions(&people, figures),
+        "more": more,
+    })))
+}
+
+async fn of_server(app: &App) -> Value {
     let (rooms, census) = app.rooms.census().await;
     let info = app.rooms.context().media.info();
-    let counters = data_plane_stats(&app).await;
+    let counters = data_plane_stats(app).await;
     let data_plane = info.map(|info| {
         json!({
             "pid": info.pid,
@@ -56,7 +97,7 @@ async fn stats(_: ApiCaller, State(app): State<Arc<App>>) -> Json<Value> {
             "cores": counters.map(|stats| stats.cores).unwrap_or_default(),
         })
     });
-    Json(json!({
+    json!({
         "rooms": rooms,
         "participants": census.participants,
         "tracks": {"audio": census.audio, "video": census.video, "screen": census.screen},
@@ -64,10 +105,11 @@ async fn stats(_: ApiCaller, State(app): State<Arc<App>>) -> Json<Value> {
         "uptime_seconds": app.started.elapsed().as_secs(),
         "memory_mb": memory_mb(),
         "dataplane": data_plane,
-    }))
+    })
 }
 
-async fn data_plane_stats(app: &App) -> Option<Stats> {
+/// Counters of the data plane; none while it is away.
+pub(super) async fn data_plane_stats(app: &App) -> Option<Stats> {
     match app.rooms.context().media.request(Request::Stats).await {
         Ok(Response::Stats(stats)) => Some(stats),
         _ => None,
@@ -80,88 +122,4 @@ fn memory_mb() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
     kilobytes.unwrap_or(0) / 1024
-}
-
-async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let (rooms, census) = app.rooms.census().await;
-    let mut page = Page(String::new());
-    page.family("koder_kall_rooms_active", "gauge", "Number of active rooms");
-    page.value("koder_kall_rooms_active", "", rooms as u64);
-    page.family(
-        "koder_kall_participants_total",
-        "gauge",
-        "Total participants across all rooms",
-    );
-    page.value("koder_kall_participants_total", "", census.participants as u64);
-    page.family(
-        "koder_kall_tracks_total",
-        "gauge",
-        "Total published tracks by kind",
-    );
-    for (kind, count) in [
-        ("audio", census.audio),
-        ("video", census.video),
-        ("screen", census.screen),
-    ] {
-        page.value(
-            "koder_kall_tracks_total",
-            &format!("{{kind=\"{kind}\"}}"),
-            count as u64,
-        );
-    }
-    if let Some(stats) = data_plane_stats(&app).await {
-        let sum = |name: &str| -> u64 {
-            stats
-                .cores
-                .iter()
-                .filter_map(|core| core.counters.get(name))
-                .sum()
-        };
-        page.family(
-            "koder_kall_bandwidth_bytes_total",
-            "counter",
-            "Total bandwidth in bytes",
-        );
-        for (direction, name) in [("ingress", "rx_bytes"), ("egress", "tx_bytes")] {
-            let labels = format!("{{direction=\"{direction}\"}}");
-            page.value("koder_kall_bandwidth_bytes_total", &labels, sum(name));
-        }
-    }
-    page.family(
-        "koder_kall_http_requests_total",
-        "counter",
-        "Total HTTP API requests",
-    );
-    for ((method, status), count) in app.requests.snapshot() {
-        let labels = format!("{{method=\"{method}\",status=\"{status}\"}}");
-        page.value("koder_kall_http_requests_total", &labels, count);
-    }
-    page.family(
-        "koder_kall_ws_connections_active",
-        "gauge",
-        "Active WebSocket connections",
-    );
-    page.value(
-        "koder_kall_ws_connections_active",
-        "",
-        app.sockets.load(Ordering::Relaxed) as u64,
-    );
-    (
-        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        page.0,
-    )
-}
-
-/// The Prometheus text format, version 0.0.4.
-struct Page(String);
-
-impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a string can't fail.
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    fn value(&mut self, name: &str, labels: &str, value: u64) {
-        let _ = writeln!(self.0, "{name}{labels} {value}");
-    }
 }

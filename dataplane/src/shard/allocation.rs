@@ -257,6 +257,7 @@ impl Shard {
                 .filter(|slot| slot.kind() == Kind::Video)
                 .and_then(Slot::occupant);
             if let Some(publication) = occupant {
+                self.counters.layer_changes += 1;
                 self.sync_layers(now, key, slot, publication);
                 self.announce_slot(key, slot);
             }

@@ -49,6 +49,8 @@ counters! {
     padding_out,
     /// Times a slot was held back because its receiver's path was too narrow.
     slot_pauses,
+    /// Times a video slot began to show a layer: the first, another one, or one of another track.
+    layer_changes,
     /// Transport-wide feedback messages from subscribers.
     twcc_received,
     /// Bitrate limits (REMB) from subscribers.
