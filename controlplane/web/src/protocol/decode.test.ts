@@ -34,7 +34,20 @@ describe("decode", () => {
 
   it("reads an empty slot, whose members are null on the wire", () => {
     const decoded = decode('{"type":"slot","mid":"5","epoch":3,"track_id":null,"from":null,"reason":"codec"}');
-    expect(decoded).toEqual({ ok: true, re: undefined, message: { type: "slot", mid: "5", epoch: 3, reason: "codec" } });
+    expect(decoded).toEqual({
+      ok: true,
+      re: undefined,
+      message: { type: "slot", mid: "5", epoch: 3, paused: false, reason: "codec" },
+    });
+  });
+
+  it("reads the layer of a slot, and which own layers are wanted", () => {
+    expect(decode('{"type":"slot","mid":"5","epoch":3,"track_id":"t","from":"u","layer":"low","paused":true}')).toMatchObject({
+      message: { layer: "low", paused: true },
+    });
+    expect(decode('{"type":"dynacast","track_id":"t","layers":{"q":true,"f":false}}')).toMatchObject({
+      message: { type: "dynacast", track_id: "t", layers: { q: true, f: false } },
+    });
   });
 
   it.each([
@@ -43,6 +56,10 @@ describe("decode", () => {
     ["type", '{"re":1}'],
     ["slot.epoch", '{"type":"slot","mid":"5","epoch":"3"}'],
     ["track_published.source", '{"type":"track_published","track_id":"t","kind":"video","source":"scanner","from":"u","mid":"0","muted":false,"simulcast":false}'],
+    ["slot.layer", '{"type":"slot","mid":"5","epoch":3,"layer":"huge"}'],
+    ["slot.paused", '{"type":"slot","mid":"5","epoch":3,"paused":"no"}'],
+    ["dynacast.layers", '{"type":"dynacast","track_id":"t","layers":[]}'],
+    ["dynacast.h", '{"type":"dynacast","track_id":"t","layers":{"q":true,"h":1}}'],
     ["joined.tracks", JSON.stringify({ ...joined, participants: [{ ...joined.participants[0], tracks: {} }] })],
     ["joined.room_info", JSON.stringify({ ...joined, room_info: null })],
   ])("refuses a frame that is malformed: %s", (detail, frame) => {

@@ -57,6 +57,19 @@ function flag(fields: Fields, name: string): boolean {
   return value;
 }
 
+function optionalFlag(fields: Fields, name: string): boolean {
+  return fields[name] === undefined || fields[name] === null ? false : flag(fields, name);
+}
+
+/** An object whose members are all flags. */
+function flags(fields: Fields, name: string): Record<string, boolean> {
+  const members = fieldsOf(fields[name], name);
+  // Without a prototype: names come from the network.
+  const read = Object.create(null) as Record<string, boolean>;
+  for (const key of Object.keys(members)) read[key] = flag(members, key);
+  return read;
+}
+
 function list<T>(fields: Fields, name: string, one: (value: unknown) => T): T[] {
   const value = fields[name];
   if (!Array.isArray(value)) throw new Malformed(name);
@@ -192,8 +205,10 @@ const DECODERS: { readonly [T in ServerMessage["type"]]: (fields: Fields) => Mes
       track_id: optionalText(f, "track_id"),
       from: optionalText(f, "from"),
       layer: optionalText(f, "layer") === undefined ? undefined : oneOf(f, "layer", LAYERS),
+      paused: optionalFlag(f, "paused"),
       reason: optionalText(f, "reason"),
     }),
+  dynacast: (f) => ({ type: "dynacast", track_id: text(f, "track_id"), layers: flags(f, "layers") }),
   muted: (f) => ({ type: "muted", identity: text(f, "identity"), track: text(f, "track"), by: text(f, "by") }),
   unmuted: (f) => ({ type: "unmuted", identity: text(f, "identity"), track: text(f, "track"), by: text(f, "by") }),
   chat: (f) =>
@@ -206,6 +221,7 @@ const DECODERS: { readonly [T in ServerMessage["type"]]: (fields: Fields) => Mes
       timestamp: numeric(f, "timestamp"),
     }),
   media_restarted: () => ({ type: "media_restarted" }),
+  renegotiate: () => ({ type: "renegotiate" }),
   room_closed: () => ({ type: "room_closed" }),
   kicked: (f) => ({ type: "kicked", identity: text(f, "identity"), by: text(f, "by") }),
   // A code that this client does not know still has words for people.

@@ -5,6 +5,7 @@ export type { ClientMessage } from "./generated/ClientMessage";
 export type { ErrorCode } from "./generated/ErrorCode";
 export type { IceServer } from "./generated/IceServer";
 export type { Kind } from "./generated/Kind";
+export type { Layer } from "./generated/Layer";
 export type { Participant } from "./generated/Participant";
 export type { Role } from "./generated/Role";
 export type { RoomInfo } from "./generated/RoomInfo";

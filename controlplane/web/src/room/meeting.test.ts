@@ -103,7 +103,7 @@ describe("a meeting", () => {
 
   it("builds a new one when the data plane restarted, and forgets the slots", async () => {
     await connect();
-    network.socket.say({ type: "slot", mid: "3", epoch: 9, track_id: "tr_x", from: "bob" });
+    network.socket.say({ type: "slot", mid: "3", epoch: 9, paused: false, track_id: "tr_x", from: "bob" });
     network.socket.say({ type: "media_restarted" });
     await settle();
     expect(meeting.state).toMatchObject({ restarting: true, media: "connecting", room: { slots: {} } });
@@ -207,7 +207,7 @@ describe("a meeting", () => {
     await connect();
     network.socket.say({ type: "participant_joined", identity: "bob", name: "Bob", role: "guest" });
     network.socket.say({ ...published("microphone", false), track_id: "tr_b", from: "bob" });
-    network.socket.say({ type: "slot", mid: "0", epoch: 1, track_id: "tr_b", from: "bob" });
+    network.socket.say({ type: "slot", mid: "0", epoch: 1, paused: false, track_id: "tr_b", from: "bob" });
     loudness = 0.3;
     network.timers.advance(200);
     await settle();
@@ -231,5 +231,60 @@ describe("a meeting", () => {
     expect(connections.last.closed).toBe(true);
     network.timers.advance(60_000);
     expect(network.sockets).toHaveLength(1);
+  });
+
+  it("says how large its tiles are once the slots are there, and again after a resume", async () => {
+    const tile = { width: 640, height: 360, priority: 100 };
+    meeting.see("bob", "camera", tile);
+    await enter({
+      participants: [
+        {
+          identity: "bob",
+          name: "Bob",
+          role: "guest",
+          joined_at: "2026-03-16T10:00:00Z",
+          tracks: [{ track_id: "tr_b", kind: "video", source: "camera", muted: false, simulcast: true }],
+        },
+      ],
+    });
+    network.timers.advance(1000);
+    expect(network.socket.last("subscribe")).toBeUndefined();
+    await answerOffer();
+    const wish = { type: "subscribe", track_id: "tr_b", priority: 100, max_width: 640, max_height: 360 };
+    expect(network.socket.last("subscribe")).toEqual(wish);
+    connections.last.become("connected");
+    network.socket.drop();
+    network.timers.advance(250);
+    network.socket.open();
+    network.socket.answer("join", joinedMessage({ resumed: true }));
+    network.socket.say({ type: "participant_joined", identity: "bob", name: "Bob", role: "guest" });
+    network.socket.say({ ...published("camera", false), track_id: "tr_b", from: "bob" });
+    await settle();
+    network.timers.advance(1000);
+    expect(network.socket.sent.filter(({ type }) => type === "subscribe")).toEqual([wish]);
+  });
+
+  it("switches the layers that the server names, also before it has named the track", async () => {
+    await local.openBoth();
+    await enter({ server: { version: "0.1.0", features: ["simulcast"], max_bitrate: 3_000_000, screen_share_bitrate: 5_000_000 } });
+    await answerOffer();
+    const active = () => connections.last.lines[1]?.sender.encodings.map((encoding) => encoding.active);
+    network.socket.say({ type: "dynacast", track_id: "tr_camera", layers: { q: true, h: false, f: false } });
+    await settle();
+    expect(active()).toEqual([true, true, true]);
+    network.socket.say({ ...published("camera", false), mid: "1", simulcast: true });
+    await settle();
+    expect(active()).toEqual([true, false, false]);
+    network.socket.say({ type: "dynacast", track_id: "tr_camera", layers: { q: true, h: true, f: true } });
+    await settle();
+    expect(active()).toEqual([true, true, true]);
+  });
+
+  it("offers again on the same connection when the server asks for it", async () => {
+    await connect();
+    network.socket.say({ type: "renegotiate" });
+    await settle();
+    expect(network.socket.sent.filter(({ type }) => type === "offer")).toHaveLength(2);
+    expect(connections.all).toHaveLength(1);
   });
 });

@@ -5,12 +5,15 @@
 import type { Joined, ServerMessage, Source } from "../protocol";
 import type { DeviceKind, LocalMedia } from "../media/local";
 import { DEFAULT_SLOTS, Peer, type CreateConnection } from "../rtc/peer";
+import type { WantedLayers } from "../rtc/sender_layers";
+import type { Statistics } from "../rtc/statistics";
 import { backoff } from "../signalling/backoff";
 import { Signalling, type ConnectionState, type SignallingEnvironment, type SignallingOptions } from "../signalling/reconnect";
 import { Disconnected, realTimers, Refused, type Timers } from "../signalling/socket";
 import { audioSlots } from "./selectors";
 import { SpeakingDetector } from "./speaking";
 import { initialRoom, reduce, type RoomEvent, type RoomState } from "./store";
+import { Subscriptions, type View } from "./subscriptions";
 
 /** How the media path is. */
 export type MediaState =
@@ -66,6 +69,9 @@ export class Meeting {
   private retry: number | undefined;
   private levelTimer: number | undefined;
   private readonly speaking = new SpeakingDetector();
+  private readonly subscriptions: Subscriptions;
+  /** What the server wants of own tracks, also of those it has not announced yet. */
+  private readonly wantedLayers = new Map<string, WantedLayers>();
   private readonly stopFollowingLocal: () => void;
 
   constructor(
@@ -86,6 +92,11 @@ export class Meeting {
       mediaProblem: undefined,
       generation: 0,
     };
+    this.subscriptions = new Subscriptions(
+      (message) => this.signalling.send(message),
+      environment.timers,
+      DEFAULT_SLOTS.videoSlots,
+    );
     this.stopFollowingLocal = local.onChange(() => void this.localChanged());
   }
 
@@ -125,7 +136,28 @@ export class Meeting {
     return this.peer?.stream(mid);
   }
 
+  /** A tile shows a source of somebody like this now; without a view it is out of sight. */
+  see(identity: string, source: Source, view: View | undefined): void {
+    this.subscriptions.see(identity, source, view);
+  }
+
+  /** The tile is gone. */
+  unsee(identity: string, source: Source): void {
+    this.subscriptions.forget(identity, source);
+  }
+
+  /** Whether anybody can see the page at all. */
+  setHidden(hidden: boolean): void {
+    this.subscriptions.setHidden(hidden);
+  }
+
+  /** Figures of this moment; none without a connection. */
+  statistics(): Promise<Statistics | undefined> {
+    return this.peer?.statistics() ?? Promise.resolve(undefined);
+  }
+
   private connectionChanged(connection: ConnectionState): void {
+    if (connection.name !== "joined") this.subscriptions.close();
     this.update({ connection });
     if (connection.name === "ended") this.close();
   }
@@ -140,8 +172,18 @@ export class Meeting {
         this.update({ restarting: true });
         void this.buildPeer();
         break;
+      case "renegotiate":
+        if (this.peer) void this.negotiate(this.peer);
+        break;
+      case "dynacast":
+        this.wantedLayers.set(message.track_id, message.layers);
+        this.syncLayers();
+        break;
       case "track_published":
-        if (message.from === this.current.room.identity) this.syncMutes(false);
+        if (message.from === this.current.room.identity) {
+          this.syncMutes(false);
+          this.syncLayers();
+        }
         break;
       default:
         break;
@@ -153,6 +195,7 @@ export class Meeting {
     if (joined.resumed && this.peer && this.current.media !== "failed") {
       // The media session lived on: the same connection goes on with it.
       if (this.peer.needsNegotiation) void this.negotiate(this.peer);
+      else this.subscriptions.open();
       this.syncMutes(true);
     } else {
       void this.buildPeer();
@@ -164,14 +207,17 @@ export class Meeting {
     if (!joined) return;
     this.clearRetry();
     this.peer?.close();
+    this.subscriptions.close();
+    this.wantedLayers.clear();
     this.reduce({ type: "media_reset" });
     this.update({ media: "connecting", mediaProblem: undefined });
-    const { max_bitrate, screen_share_bitrate } = joined.server;
+    const { max_bitrate, screen_share_bitrate, features } = joined.server;
     const peer: Peer = new Peer(
       {
         ...DEFAULT_SLOTS,
         iceServers: joined.ice_servers,
         maxBitrate: { camera: max_bitrate, screen: screen_share_bitrate },
+        simulcast: features.includes("simulcast"),
       },
       {
         publish: (mid, source) => this.signalling.send({ type: "publish", mid, source }),
@@ -198,6 +244,7 @@ export class Meeting {
   private async negotiate(peer: Peer): Promise<void> {
     try {
       await peer.negotiate();
+      if (this.peer === peer && this.signalling.state.name === "joined") this.subscriptions.open();
     } catch (error) {
       // A replaced connection's failure is nobody's; a lost socket's offer is repeated on return.
       if (this.peer !== peer || error instanceof Disconnected) return;
@@ -284,6 +331,14 @@ export class Meeting {
     }
   }
 
+  /** Hands what the server wants of own tracks to the lines that send them. */
+  private syncLayers(): void {
+    for (const { id, source } of this.current.room.ownTracks) {
+      const layers = this.wantedLayers.get(id);
+      if (layers) void this.peer?.setLayers(source, layers);
+    }
+  }
+
   private async readLevels(): Promise<void> {
     const { peer } = this;
     const levels = new Map<string, number>();
@@ -306,13 +361,16 @@ export class Meeting {
     this.clearRetry();
     if (this.levelTimer !== undefined) this.environment.timers.clear(this.levelTimer);
     this.stopFollowingLocal();
+    this.subscriptions.end();
     this.peer?.close();
     this.peer = undefined;
   }
 
   private reduce(event: RoomEvent): void {
     const room = reduce(this.current.room, event);
-    if (room !== this.current.room) this.update({ room });
+    if (room === this.current.room) return;
+    this.update({ room });
+    this.subscriptions.follow(room);
   }
 
   private update(part: Partial<MeetingState>): void {

@@ -1,6 +1,6 @@
 // Questions that pages ask of the room's state.
 
-import type { Source } from "../protocol";
+import type { Layer, Source } from "../protocol";
 import type { ParticipantState, RoomState } from "./store";
 
 export function participantCount(state: RoomState): number {
@@ -28,6 +28,34 @@ export function slotOf(state: RoomState, identity: string, source: Source): stri
 export function slotReason(state: RoomState, identity: string, source: Source): string | undefined {
   const mid = slotOf(state, identity, source);
   return mid === undefined ? undefined : state.slots[mid]?.reason;
+}
+
+/** Whether a participant's source is held back because the path here is too narrow. */
+export function isPaused(state: RoomState, identity: string, source: Source): boolean {
+  const mid = slotOf(state, identity, source);
+  return mid !== undefined && (state.slots[mid]?.paused ?? false);
+}
+
+/** What a slot carries, and whose it is. */
+export interface Occupant {
+  readonly identity: string;
+  readonly name: string;
+  readonly source: Source;
+  readonly layer: Layer | undefined;
+  readonly paused: boolean;
+}
+
+/** The occupants of all slots, by line. */
+export function occupants(state: RoomState): ReadonlyMap<string, Occupant> {
+  const found = new Map<string, Occupant>();
+  for (const [mid, { trackId, layer, paused }] of Object.entries(state.slots)) {
+    if (trackId === undefined) continue;
+    for (const { identity, name, tracks } of state.participants) {
+      const track = tracks.find(({ id }) => id === trackId);
+      if (track) found.set(mid, { identity, name, source: track.source, layer, paused });
+    }
+  }
+  return found;
 }
 
 /** Slots that carry sound, with the speaker's identity. */

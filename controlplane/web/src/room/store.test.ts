@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { ServerMessage } from "../protocol";
 import { joinedMessage } from "../signalling/fake";
-import { audioSlots, isMuted, participantCount, slotOf, slotReason } from "./selectors";
+import { audioSlots, isMuted, isPaused, occupants, participantCount, slotOf, slotReason } from "./selectors";
 import { initialRoom, reduce, type RoomEvent, type RoomState } from "./store";
 
 function run(...events: (ServerMessage | RoomEvent)[]): RoomState {
@@ -53,23 +53,35 @@ describe("the room", () => {
       bob,
       camera,
       microphone,
-      { type: "slot", mid: "5", epoch: 1, track_id: "tr_c", from: "bob" },
-      { type: "slot", mid: "2", epoch: 1, track_id: "tr_m", from: "bob" },
-      { type: "slot", mid: "3", epoch: 1 },
+      { type: "slot", mid: "5", epoch: 1, paused: false, track_id: "tr_c", from: "bob" },
+      { type: "slot", mid: "2", epoch: 1, paused: false, track_id: "tr_m", from: "bob" },
+      { type: "slot", mid: "3", epoch: 1, paused: false },
     );
     expect(slotOf(state, "bob", "camera")).toBe("5");
     expect(audioSlots(state)).toEqual([{ mid: "2", from: "bob" }]);
-    const emptied = reduce(state, { type: "message", message: { type: "slot", mid: "5", epoch: 2, reason: "codec" } });
+    const emptied = reduce(state, { type: "message", message: { type: "slot", mid: "5", epoch: 2, paused: false, reason: "codec" } });
     expect(slotOf(emptied, "bob", "camera")).toBeUndefined();
     const unplayable = reduce(state, {
       type: "message",
-      message: { type: "slot", mid: "5", epoch: 2, track_id: "tr_c", from: "bob", reason: "codec" },
+      message: { type: "slot", mid: "5", epoch: 2, paused: false, track_id: "tr_c", from: "bob", reason: "codec" },
     });
     expect(slotReason(unplayable, "bob", "camera")).toBe("codec");
   });
 
+  it("tells a picture that is held back from one that flows, and which layer it is", () => {
+    const slot = { type: "slot", mid: "5", epoch: 1, track_id: "tr_c", from: "bob", layer: "low", paused: true } as const;
+    const held = run(joinedMessage(), bob, camera, slot);
+    expect(isPaused(held, "bob", "camera")).toBe(true);
+    expect(occupants(held).get("5")).toEqual({ identity: "bob", name: "Bob", source: "camera", layer: "low", paused: true });
+    // The epoch stays: the occupant is the same.
+    const flowing = reduce(held, { type: "message", message: { ...slot, layer: "high", paused: false } });
+    expect(isPaused(flowing, "bob", "camera")).toBe(false);
+    expect(occupants(flowing).get("5")?.layer).toBe("high");
+    expect(isPaused(flowing, "nobody", "camera")).toBe(false);
+  });
+
   it("ignores a slot's older state, and takes any after a resume", () => {
-    const older = { type: "slot", mid: "5", epoch: 2, track_id: "tr_old", from: "bob" } as const;
+    const older = { type: "slot", mid: "5", epoch: 2, paused: false, track_id: "tr_old", from: "bob" } as const;
     const state = run(joinedMessage(), { ...older, epoch: 3, track_id: "tr_c" }, older);
     expect(state.slots["5"]?.trackId).toBe("tr_c");
     const resumed = reduce(state, { type: "message", message: joinedMessage({ resumed: true }) });
@@ -78,7 +90,7 @@ describe("the room", () => {
   });
 
   it("forgets slots when the media session is new", () => {
-    const slot = { type: "slot", mid: "5", epoch: 3, track_id: "tr_c", from: "bob" } as const;
+    const slot = { type: "slot", mid: "5", epoch: 3, paused: false, track_id: "tr_c", from: "bob" } as const;
     expect(run(joinedMessage(), slot, joinedMessage()).slots).toEqual({});
     expect(run(joinedMessage(), slot, { type: "media_reset" }).slots).toEqual({});
   });

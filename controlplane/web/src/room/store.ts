@@ -1,7 +1,7 @@
 // The room as this client knows it: an event in, the next state out. Pure: no clock, no DOM, no
 // network. Own devices and the state of the connection live elsewhere (room/meeting.ts).
 
-import type { Kind, Role, RoomInfo, ServerMessage, Source, Track } from "../protocol";
+import type { Kind, Layer, Role, RoomInfo, ServerMessage, Source, Track } from "../protocol";
 
 export interface TrackState {
   readonly id: string;
@@ -22,6 +22,10 @@ export interface SlotState {
   readonly trackId: string | undefined;
   /** Why the server leaves it empty, e.g. `codec`. */
   readonly reason: string | undefined;
+  /** The layer that is shown; none for a track with a single one. */
+  readonly layer: Layer | undefined;
+  /** Held back by the server: the path here is too narrow for the picture. */
+  readonly paused: boolean;
 }
 
 export interface ChatEntry {
@@ -159,6 +163,8 @@ function receive(state: RoomState, message: ServerMessage): RoomState {
         epoch: message.epoch,
         trackId: message.track_id,
         reason: message.reason,
+        layer: message.layer,
+        paused: message.paused,
       };
       return { ...state, slots: { ...state.slots, [message.mid]: slot } };
     }

@@ -4,6 +4,7 @@
 export class FakeTrack {
   enabled = true;
   stopped = false;
+  contentHint = "";
   onended: (() => void) | null = null;
   constructor(
     readonly kind: "audio" | "video",
@@ -21,13 +22,45 @@ export function fakeTrack(kind: "audio" | "video", label?: string): MediaStreamT
   return new FakeTrack(kind, label) as unknown as MediaStreamTrack & FakeTrack;
 }
 
+/** Takes parameters as a browser does: only those read last, and one change at a time. */
+export class FakeSender {
+  encodings: RTCRtpEncodingParameters[];
+  /** Changes that were taken. */
+  readonly changes: RTCRtpEncodingParameters[][] = [];
+  /** Holds the next change back until it is called. */
+  finish: (() => void) | undefined;
+  hold = false;
+  refuse = false;
+  private transaction = 0;
+
+  constructor(
+    encodings: readonly RTCRtpEncodingParameters[],
+    readonly replaceTrack: (track: MediaStreamTrack | null) => Promise<void>,
+  ) {
+    this.encodings = encodings.map((encoding) => ({ active: true, ...encoding }));
+  }
+
+  getParameters(): RTCRtpSendParameters {
+    this.transaction += 1;
+    return { transactionId: String(this.transaction), encodings: this.encodings.map((encoding) => ({ ...encoding })) } as RTCRtpSendParameters;
+  }
+
+  async setParameters({ transactionId, encodings }: RTCRtpSendParameters): Promise<void> {
+    if (transactionId !== String(this.transaction) || this.finish || this.refuse) throw new DOMException("", "InvalidStateError");
+    if (this.hold) await new Promise<void>((resolve) => (this.finish = resolve));
+    this.finish = undefined;
+    this.encodings = encodings;
+    this.changes.push(encodings);
+  }
+}
+
 interface FakeLine {
   mid: string | null;
   currentDirection: RTCRtpTransceiverDirection | "stopped" | null;
   readonly kind: string;
   readonly init: RTCRtpTransceiverInit | undefined;
   sent: MediaStreamTrack | null;
-  readonly sender: { replaceTrack(track: MediaStreamTrack | null): Promise<void> };
+  readonly sender: FakeSender;
   readonly receiver: {
     track: MediaStreamTrack;
     sources: { audioLevel?: number; timestamp: number }[];
@@ -43,24 +76,27 @@ export class FakeConnection {
   localDescription: { type: string; sdp: string } | null = null;
   remoteDescription: { type: string; sdp: string } | null = null;
   closed = false;
+  /** A browser that sends one size. */
+  refusesSimulcast = false;
+  /** What `getStats` gives. */
+  reports: { readonly id: string }[] = [];
   readonly lines: FakeLine[] = [];
 
   constructor(readonly configuration: RTCConfiguration) {}
 
   addTransceiver(what: MediaStreamTrack | string, init?: RTCRtpTransceiverInit): FakeLine {
     const kind = typeof what === "string" ? what : what.kind;
+    if (this.refusesSimulcast && (init?.sendEncodings?.length ?? 0) > 1) throw new TypeError("one encoding");
     const line: FakeLine = {
       mid: null,
       currentDirection: null,
       kind,
       init,
       sent: typeof what === "string" ? null : what,
-      sender: {
-        replaceTrack: (track) => {
-          line.sent = track;
-          return Promise.resolve();
-        },
-      },
+      sender: new FakeSender(init?.sendEncodings ?? [{}], (track) => {
+        line.sent = track;
+        return Promise.resolve();
+      }),
       receiver: {
         track: fakeTrack(kind === "audio" ? "audio" : "video"),
         sources: [],
@@ -93,6 +129,10 @@ export class FakeConnection {
     return Promise.resolve();
   }
 
+  getStats(): Promise<Map<string, unknown>> {
+    return Promise.resolve(new Map(this.reports.map((report) => [report.id, report])));
+  }
+
   become(state: RTCPeerConnectionState): void {
     this.connectionState = state;
     this.onconnectionstatechange?.();
@@ -107,8 +147,10 @@ export class FakeConnection {
 /** Hands out fakes and keeps them for the test to look at. */
 export class FakeConnections {
   readonly all: FakeConnection[] = [];
+  refusesSimulcast = false;
   readonly create = (configuration: RTCConfiguration): RTCPeerConnection => {
     const connection = new FakeConnection(configuration);
+    connection.refusesSimulcast = this.refusesSimulcast;
     this.all.push(connection);
     return connection as unknown as RTCPeerConnection;
   };

@@ -3,13 +3,22 @@ import { Disconnected } from "../signalling/socket";
 import { fakeTrack, FakeConnections } from "./fake";
 import { DEFAULT_SLOTS, Peer } from "./peer";
 
-function make(offer: (sdp: string) => Promise<string> = (sdp) => Promise.resolve(`answer to ${sdp}`)) {
+function make(
+  offer: (sdp: string) => Promise<string> = (sdp) => Promise.resolve(`answer to ${sdp}`),
+  { simulcast = false, refusesSimulcast = false } = {},
+) {
   const connections = new FakeConnections();
+  connections.refusesSimulcast = refusesSimulcast;
   const published: [string, string][] = [];
   const offers: string[] = [];
   const states: RTCPeerConnectionState[] = [];
   const peer = new Peer(
-    { ...DEFAULT_SLOTS, iceServers: [{ urls: ["turn:x"] }], maxBitrate: { camera: 3_000_000 } },
+    {
+      ...DEFAULT_SLOTS,
+      iceServers: [{ urls: ["turn:x"] }],
+      maxBitrate: { camera: 3_000_000, screen: 5_000_000 },
+      simulcast,
+    },
     {
       publish: (mid, source) => published.push([mid, source]),
       offer: (sdp) => {
@@ -134,5 +143,66 @@ describe("the peer connection", () => {
     receiver?.sources.splice(0, 1, { audioLevel: 0.5, timestamp: now - 2000 });
     expect(await peer.audioLevel("0")).toBe(0);
     expect(await peer.audioLevel("none")).toBe(0);
+  });
+
+  it("sends a camera in three sizes, smallest first, where the server takes them", async () => {
+    const { peer, connection } = make(undefined, { simulcast: true });
+    await peer.setTrack("camera", fakeTrack("video"));
+    const encodings = connection.lines[0]?.init?.sendEncodings ?? [];
+    expect(encodings.map(({ rid, scaleResolutionDownBy, active }) => [rid, scaleResolutionDownBy, active])).toEqual([
+      ["q", 4, true],
+      ["h", 2, true],
+      ["f", 1, true],
+    ]);
+    expect(encodings.reduce((sum, { maxBitrate }) => sum + (maxBitrate ?? 0), 0)).toBe(3_000_000);
+  });
+
+  it("sends one size where the browser can't do more", async () => {
+    const { peer, connection } = make(undefined, { simulcast: true, refusesSimulcast: true });
+    await peer.setTrack("camera", fakeTrack("video"));
+    expect(connection.lines[0]?.init?.sendEncodings).toEqual([{ maxBitrate: 3_000_000 }]);
+  });
+
+  it("makes the only layer whole when the answer leaves one", async () => {
+    const { peer, connection } = make(undefined, { simulcast: true });
+    await peer.setTrack("camera", fakeTrack("video"));
+    const sender = connection.lines[0]?.sender;
+    sender?.encodings.splice(1);
+    await peer.negotiate();
+    expect(sender?.encodings).toMatchObject([{ rid: "q", scaleResolutionDownBy: 1, maxBitrate: 3_000_000 }]);
+  });
+
+  it("sends a screen in one sharp size", async () => {
+    const { peer, connection } = make(undefined, { simulcast: true });
+    const screen = fakeTrack("video");
+    await peer.setTrack("screen", screen);
+    expect(connection.lines[0]?.init?.sendEncodings).toEqual([{ maxBitrate: 5_000_000 }]);
+    expect(screen.contentHint).toBe("detail");
+  });
+
+  it("switches layers, also those it was told of before there was a line, and never sound", async () => {
+    const { peer, connection } = make(undefined, { simulcast: true });
+    await peer.setLayers("camera", { q: true, h: true, f: false });
+    await peer.setTrack("microphone", fakeTrack("audio"));
+    await peer.setTrack("camera", fakeTrack("video"));
+    await peer.negotiate();
+    const [sound, picture] = connection.lines;
+    const active = () => picture?.sender.encodings.map((encoding) => encoding.active);
+    expect(active()).toEqual([true, true, false]);
+    await peer.setLayers("camera", { q: false, h: false, f: false });
+    expect(active()).toEqual([false, false, false]);
+    await peer.setLayers("microphone", { q: false });
+    expect(sound?.sender.changes).toEqual([]);
+  });
+
+  it("names the sources of what it sends in its figures", async () => {
+    const { peer, connection } = make();
+    await peer.setTrack("camera", fakeTrack("video"));
+    await peer.negotiate();
+    connection.reports = [
+      { id: "o", type: "outbound-rtp", kind: "video", mid: "0", timestamp: 1000, bytesSent: 0 },
+      { id: "x", type: "outbound-rtp", kind: "video", mid: "7", timestamp: 1000, bytesSent: 0 },
+    ] as unknown as { id: string }[];
+    expect((await peer.statistics()).sent.map(({ source }) => source)).toEqual(["camera"]);
   });
 });

@@ -6,11 +6,16 @@
 // replaced: room/meeting.ts does.
 
 import type { IceServer, Source } from "../protocol";
+import { cameraEncodings, screenEncodings, singleEncoding, type Encoding } from "./encodings";
+import { SenderLayers, type WantedLayers } from "./sender_layers";
+import { StatisticsReader, type Statistics } from "./statistics";
 
 export interface PeerOptions {
   readonly iceServers: readonly IceServer[];
   /** Highest bitrate in bit/s for each source that has one. */
   readonly maxBitrate: Partial<Record<Source, number>>;
+  /** Whether the server takes several layers of a camera. */
+  readonly simulcast: boolean;
   readonly audioSlots: number;
   readonly videoSlots: number;
 }
@@ -41,6 +46,10 @@ export class Peer {
   /** For statistics and tests; nobody else changes it. */
   readonly connection: RTCPeerConnection;
   private readonly lines = new Map<Source, RTCRtpTransceiver>();
+  private readonly layers = new Map<Source, SenderLayers>();
+  /** What the server wants of sources, also of those without a line yet. */
+  private readonly wantedLayers = new Map<Source, WantedLayers>();
+  private readonly statisticsReader = new StatisticsReader();
   private readonly streams = new Map<string, MediaStream>();
   private running: Promise<void> | undefined;
   private wanted = true;
@@ -85,15 +94,56 @@ export class Peer {
       return;
     }
     if (!track) return;
-    const maxBitrate = this.options.maxBitrate[source];
-    this.lines.set(
-      source,
-      this.connection.addTransceiver(track, {
-        direction: "sendonly",
-        ...(KIND[source] === "video" && maxBitrate ? { sendEncodings: [{ maxBitrate }] } : {}),
-      }),
-    );
+    this.addLine(source, track);
     this.wanted = true;
+  }
+
+  private addLine(source: Source, track: MediaStreamTrack): void {
+    // Text of a screen is read, not watched: sharp pictures before many.
+    if (source === "screen") track.contentHint = "detail";
+    const maxBitrate = this.options.maxBitrate[source];
+    if (KIND[source] === "audio" || maxBitrate === undefined) {
+      this.lines.set(source, this.connection.addTransceiver(track, { direction: "sendonly" }));
+      return;
+    }
+    const line = this.addVideoLine(
+      track,
+      source === "camera" ? cameraEncodings(maxBitrate, this.options.simulcast) : screenEncodings(maxBitrate),
+      maxBitrate,
+    );
+    this.lines.set(source, line);
+    const layers = new SenderLayers(line.sender, maxBitrate);
+    this.layers.set(source, layers);
+    const wanted = this.wantedLayers.get(source);
+    if (wanted) void layers.want(wanted);
+  }
+
+  private addVideoLine(track: MediaStreamTrack, sendEncodings: Encoding[], maxBitrate: number): RTCRtpTransceiver {
+    try {
+      return this.connection.addTransceiver(track, { direction: "sendonly", sendEncodings });
+    } catch (error) {
+      // A browser without simulcast, or without a mode it does not know, sends one size.
+      if (sendEncodings.length === 1) throw error;
+      return this.connection.addTransceiver(track, { direction: "sendonly", sendEncodings: singleEncoding(maxBitrate) });
+    }
+  }
+
+  /** The server says which layers of a source anybody takes; it may say so before there is a line. */
+  async setLayers(source: Source, layers: WantedLayers): Promise<void> {
+    if (KIND[source] === "audio") return;
+    this.wantedLayers.set(source, layers);
+    await this.layers.get(source)?.want(layers);
+  }
+
+  /** Every line's figures now; rates are since the last call. */
+  async statistics(): Promise<Statistics> {
+    const report = await this.connection.getStats();
+    return this.statisticsReader.read(report.values(), (mid) => this.sourceOf(mid));
+  }
+
+  private sourceOf(mid: string): Source | undefined {
+    for (const [source, line] of this.lines) if (line.mid === mid) return source;
+    return undefined;
   }
 
   hasLine(source: Source): boolean {
@@ -138,6 +188,7 @@ export class Peer {
     const answer = await this.signalling.offer(sdp);
     if (this.closed) return;
     await connection.setRemoteDescription({ type: "answer", sdp: answer });
+    for (const layers of this.layers.values()) void layers.negotiated();
   }
 
   private transceiver(mid: string): RTCRtpTransceiver | undefined {

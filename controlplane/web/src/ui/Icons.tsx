@@ -29,6 +29,11 @@ export const WarningIcon = icon(() => <path d="M12 4.5 21 19.5H3L12 4.5ZM12 10v4
 export const SettingsIcon = icon(() => <path d="M4 7h9M17 7h3M4 17h3M11 17h9M15 9.5a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5ZM9 19.5a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5Z" />);
 export const LockIcon = icon(() => <path d="M6.5 10.5h11a1.5 1.5 0 0 1 1.5 1.5v7a1.5 1.5 0 0 1-1.5 1.5h-11A1.5 1.5 0 0 1 5 19v-7a1.5 1.5 0 0 1 1.5-1.5ZM8 10.5V8a4 4 0 0 1 8 0v2.5" />);
 
+export const MoreIcon = icon(() => <path d="M5.5 12h.01M12 12h.01M18.500 12h.01" stroke-width="3" />);
+export const StatisticsIcon = icon(() => <path d="M4 4v16h16M8.5 16v-4M13 16V7.500M17.500 16v-6" />);
+export const PinIcon = icon(() => <path d="M9 4h6l-.7 6 3.2 3.5h-11L9.700 10 9 4ZM12 13.500V20" />);
+export const SlowIcon = icon(() => <path d="M4.500 19.500v-3M9.500 19.500v-6.500M14.500 14.500V9M19.500 12V4.500M15 17l5 5M20 17l-5 5" />);
+
 /** The mark: a call that goes out from one stroke, and reads as a k. */
 export function Mark(): JSX.Element {
   return (

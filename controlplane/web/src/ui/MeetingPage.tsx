@@ -15,6 +15,7 @@ import { DeviceDialog } from "./DeviceDialog";
 import { Grid } from "./Grid";
 import { CheckIcon, LinkIcon, Logo, PeopleIcon } from "./Icons";
 import { Invite } from "./Invite";
+import { StatisticsPanel } from "./StatisticsPanel";
 import { OtherTile, OwnTile } from "./Tile";
 import { Toolbar } from "./Toolbar";
 
@@ -53,6 +54,10 @@ export function MeetingPage(props: {
   const [copied, setCopied] = createSignal(false);
   const [blocked, setBlocked] = createSignal(false);
   const [choosing, setChoosing] = createSignal(false);
+  const [measuring, setMeasuring] = createSignal(false);
+  const [wantedPin, setWantedPin] = createSignal<string>();
+  /** Somebody who left is pinned no more, and again when they come back. */
+  const pinned = createMemo(() => others().find((identity) => identity === wantedPin()));
   const [expected, setExpected] = createSignal<ReadonlySet<DeviceKind>>(new Set());
   const expect = (kind: DeviceKind, yes: boolean): void => {
     if (expected().has(kind) === yes) return;
@@ -93,6 +98,9 @@ export function MeetingPage(props: {
       case "v":
         toggle("camera");
         break;
+      case "i":
+        setMeasuring(!measuring());
+        break;
       case "c":
         meeting.setChatOpen(!room().chatOpen);
         // Or the letter lands in the field that takes the focus.
@@ -105,15 +113,18 @@ export function MeetingPage(props: {
   // Leaving the page by any way is a departure, not a loss to wait for.
   const depart = (): void => meeting.leave();
   const online = (): void => meeting.retryNow();
+  const visibility = (): void => meeting.setHidden(document.visibilityState === "hidden");
   onMount(() => {
     window.addEventListener("keydown", shortcut);
     window.addEventListener("pagehide", depart);
     window.addEventListener("online", online);
+    document.addEventListener("visibilitychange", visibility);
   });
   onCleanup(() => {
     window.removeEventListener("keydown", shortcut);
     window.removeEventListener("pagehide", depart);
     window.removeEventListener("online", online);
+    document.removeEventListener("visibilitychange", visibility);
   });
 
   const spoken = (): string => {
@@ -166,9 +177,18 @@ export function MeetingPage(props: {
       />
 
       <main class="stage">
-        <Grid count={others().length + (alone() ? 2 : 1)}>
+        <Grid count={others().length + (alone() ? 2 : 1)} pinned={pinned() !== undefined}>
           <For each={others()}>
-            {(identity) => <OtherTile identity={identity} room={room()} generation={state().generation} meeting={meeting} />}
+            {(identity) => (
+              <OtherTile
+                identity={identity}
+                room={room()}
+                generation={state().generation}
+                meeting={meeting}
+                pinned={pinned() === identity}
+                onPin={() => setWantedPin(pinned() === identity ? undefined : identity)}
+              />
+            )}
           </For>
           <OwnTile room={room()} devices={devices()} />
           <Show when={alone()}>
@@ -176,6 +196,10 @@ export function MeetingPage(props: {
           </Show>
         </Grid>
       </main>
+
+      <Show when={measuring()}>
+        <StatisticsPanel room={room()} read={() => meeting.statistics()} onClose={() => setMeasuring(false)} />
+      </Show>
 
       <Show when={room().chatOpen}>
         <Chat
@@ -190,10 +214,12 @@ export function MeetingPage(props: {
         devices={devices()}
         chatOpen={room().chatOpen}
         unread={room().unread}
+        statisticsOpen={measuring()}
         onMicrophone={() => toggle("microphone")}
         onCamera={() => toggle("camera")}
         onChat={() => meeting.setChatOpen(!room().chatOpen)}
         onDevices={() => setChoosing(true)}
+        onStatistics={() => setMeasuring(!measuring())}
         onLeave={() => meeting.leave()}
       />
 

@@ -2,16 +2,19 @@
 
 import { Show, type JSX } from "solid-js";
 import type { LocalState } from "../media/local";
-import { CameraIcon, CameraOffIcon, ChatIcon, LeaveIcon, MicIcon, MicOffIcon, SettingsIcon } from "./Icons";
+import { CameraIcon, CameraOffIcon, ChatIcon, LeaveIcon, MicIcon, MicOffIcon, SettingsIcon, StatisticsIcon } from "./Icons";
+import { MoreMenu } from "./MoreMenu";
 
 export function Toolbar(props: {
   devices: LocalState;
   chatOpen: boolean;
   unread: number;
+  statisticsOpen: boolean;
   onMicrophone: () => void;
   onCamera: () => void;
   onChat: () => void;
   onDevices: () => void;
+  onStatistics: () => void;
   onLeave: () => void;
 }): JSX.Element {
   const microphone = (): boolean => props.devices.microphone.on && props.devices.microphone.track !== undefined;
@@ -66,10 +69,19 @@ export function Toolbar(props: {
         </span>
         <span class="tool-word">Chat</span>
       </button>
-      <button type="button" class="tool" data-testid="open-devices" aria-label="Devices" title="Devices" onClick={() => props.onDevices()}>
-        <SettingsIcon />
-        <span class="tool-word">Devices</span>
-      </button>
+      <MoreMenu
+        entries={[
+          { id: "open-devices", words: "Devices", icon: SettingsIcon, run: () => props.onDevices() },
+          {
+            id: "open-statistics",
+            words: "Connection statistics",
+            icon: StatisticsIcon,
+            shortcut: "i",
+            checked: props.statisticsOpen,
+            run: () => props.onStatistics(),
+          },
+        ]}
+      />
       <button type="button" class="tool tool-leave" data-testid="leave" aria-label="Leave the meeting" title="Leave" onClick={() => props.onLeave()}>
         <LeaveIcon />
         <span class="tool-word">Leave</span>

@@ -14,6 +14,11 @@ const NARROWEST_UPRIGHT = 3 / 4;
 /** Below this width in pixels a face says nothing: the grid scrolls instead. */
 const SMALLEST_WIDTH = 148;
 
+/** The strip below a pinned picture: this share of the height, within these bounds in pixels. */
+const STRIP_SHARE = 0.2;
+const STRIP_LOWEST = 84;
+const STRIP_HIGHEST = 150;
+
 /** A face is as large as the shorter side lets it be; the area decides between equals. */
 function worth({ width, height }: TileSize): number {
   return Math.min(width, height) + (width * height) / 1e7;
@@ -38,4 +43,25 @@ export function tileSize(count: number, width: number, height: number, gap: numb
     best = { width: tileWidth, height: tileWidth / NARROWEST };
   }
   return { width: Math.floor(best.width), height: Math.floor(best.height) };
+}
+
+/** One large tile above a strip of small ones, all in pixels. */
+export function pinnedSizes(width: number, height: number, gap: number): { pinned: TileSize; strip: TileSize } {
+  const low = Math.floor(Math.min(STRIP_HIGHEST, Math.max(STRIP_LOWEST, height * STRIP_SHARE), height));
+  const place = Math.max(0, height - low - gap);
+  const narrowest = height > width ? NARROWEST_UPRIGHT : NARROWEST;
+  const wide = Math.min(width, place * WIDEST);
+  return {
+    pinned: { width: Math.floor(wide), height: Math.floor(Math.min(place, wide / narrowest)) },
+    strip: { width: Math.floor(low * WIDEST), height: low },
+  };
+}
+
+/**
+ * The picture that a tile can show at most, in device pixels: it covers the tile, so the side that is
+ * cut off counts too. `aspect` is the picture's width by its height.
+ */
+export function coveringPicture(tile: TileSize, aspect: number, pixelRatio: number): TileSize {
+  const width = Math.max(tile.width, tile.height * aspect);
+  return { width: Math.ceil(width * pixelRatio), height: Math.ceil((width / aspect) * pixelRatio) };
 }

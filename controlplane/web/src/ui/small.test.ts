@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { rms } from "../media/audio_level";
-import { tileSize } from "./layout";
+import { coveringPicture, pinnedSizes, tileSize } from "./layout";
 import { linkify } from "./linkify";
-import { errorWords, initials, problemLine, problemWords } from "./words";
+import { bitrateWords, errorWords, initials, millisecondWords, percentWords, problemLine, problemWords } from "./words";
 
 describe("the grid", () => {
   it.each([
@@ -38,6 +38,28 @@ describe("the grid", () => {
   });
 });
 
+describe("a pinned tile", () => {
+  it.each([
+    [1400, 700],
+    [366, 650],
+    [800, 300],
+    [300, 80],
+  ])("fits above its strip in %i x %i", (width, height) => {
+    const { pinned, strip } = pinnedSizes(width, height, 12);
+    expect(pinned.width).toBeLessThanOrEqual(width);
+    expect(pinned.height + 12 + strip.height).toBeLessThanOrEqual(Math.max(height, 12 + strip.height));
+    if (height > 120) expect(pinned.height).toBeGreaterThan(strip.height);
+  });
+});
+
+describe("the picture of a tile", () => {
+  it("covers it, also the side that is cut off", () => {
+    expect(coveringPicture({ width: 320, height: 180 }, 16 / 9, 2)).toEqual({ width: 640, height: 360 });
+    expect(coveringPicture({ width: 180, height: 180 }, 16 / 9, 1)).toEqual({ width: 320, height: 180 });
+    expect(coveringPicture({ width: 160, height: 90 }, 1 / 2, 1)).toEqual({ width: 160, height: 320 });
+  });
+});
+
 describe("chat text", () => {
   it("finds addresses and leaves the sentence's full stop", () => {
     expect(linkify("See https://example.com/a?b=c. Or (http://kall.test)!")).toEqual([
@@ -65,6 +87,23 @@ describe("words", () => {
 
   it("says in one line what to do during a meeting", () => {
     expect(problemLine("not_found", "camera")).toBe("No camera found. Plug one in, then switch it on again.");
+  });
+
+  it("tells figures as people read them", () => {
+    expect([bitrateWords(0), bitrateWords(149_600), bitrateWords(999_600), bitrateWords(2_450_000), bitrateWords(12_340_000)]).toEqual([
+      "0 kbit/s",
+      "150 kbit/s",
+      "1.00 Mbit/s",
+      "2.45 Mbit/s",
+      "12.3 Mbit/s",
+    ]);
+    expect([millisecondWords(0.42), millisecondWords(9.96), millisecondWords(123.4), millisecondWords(undefined)]).toEqual([
+      "0.4 ms",
+      "10 ms",
+      "123 ms",
+      undefined,
+    ]);
+    expect([percentWords(0), percentWords(0.0123), percentWords(undefined)]).toEqual(["0.0 %", "1.2 %", undefined]);
   });
 
   it("has words for a code it does not know", () => {

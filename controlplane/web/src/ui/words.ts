@@ -138,3 +138,20 @@ export function hueOf(identity: string): number {
   for (let i = 0; i < identity.length; i++) hash = Math.imul(hash ^ identity.charCodeAt(i), 0x01000193);
   return (hash >>> 0) % 360;
 }
+
+/** A bitrate in bit/s. */
+export function bitrateWords(value: number | undefined): string | undefined {
+  if (value === undefined) return undefined;
+  if (value < 999_500) return `${(value / 1e3).toFixed(0)} kbit/s`;
+  return `${(value / 1e6).toFixed(value < 9_995_000 ? 2 : 1)} Mbit/s`;
+}
+
+/** A time in milliseconds; below ten the tenths say something. */
+export function millisecondWords(value: number | undefined): string | undefined {
+  return value === undefined ? undefined : `${value.toFixed(value < 9.95 ? 1 : 0)} ms`;
+}
+
+/** A share, 0 to 1. */
+export function percentWords(value: number | undefined): string | undefined {
+  return value === undefined ? undefined : `${(value * 100).toFixed(1)} %`;
+}

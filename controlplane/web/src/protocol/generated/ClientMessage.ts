@@ -63,27 +63,27 @@ to?: string, } | { "type": "subscribe",
  */
 track_id: string, 
 /**
- * Wished layer.
+ * The highest layer wanted; default `auto`, no bound.
  */
 layer?: Layer, 
 /**
- * The slot; any free one if absent.
+ * The slot; the one it has, else any free one if absent.
  */
 mid?: string, 
 /**
- * Higher first when bandwidth is short.
+ * Higher first when bandwidth is short, 0 to 255; default 255 for screens, 100 for cameras.
  */
 priority?: number, 
 /**
- * Widest useful picture in pixels.
+ * Widest useful picture in pixels, at least 1: the smallest layer that serves it is sent.
  */
 max_width?: number, 
 /**
- * Highest useful picture in pixels.
+ * Highest useful picture in pixels, at least 1.
  */
 max_height?: number, 
 /**
- * Most useful frames per second.
+ * Most useful frames per second, at least 1.
  */
 max_fps?: number, } | { "type": "unsubscribe", 
 /**

@@ -142,13 +142,25 @@ track_id?: string,
  */
 from?: string, 
 /**
- * The layer in use.
+ * The layer in use; absent for a track with a single one, and before any flows.
  */
 layer?: Layer, 
 /**
+ * Whether the server holds the picture back because the path is too narrow for it.
+ */
+paused: boolean, 
+/**
  * Why it stays empty.
  */
-reason?: string, } | { "type": "muted", 
+reason?: string, } | { "type": "dynacast", 
+/**
+ * The client's track.
+ */
+track_id: string, 
+/**
+ * Whether each layer is wanted.
+ */
+layers: { [key in string]: boolean }, } | { "type": "muted", 
 /**
  * Its publisher.
  */
@@ -192,7 +204,7 @@ to?: string,
 /**
  * Seconds since 1970.
  */
-timestamp: number, } | { "type": "media_restarted" } | { "type": "room_closed" } | { "type": "kicked", 
+timestamp: number, } | { "type": "media_restarted" } | { "type": "renegotiate" } | { "type": "room_closed" } | { "type": "kicked", 
 /**
  * Who.
  */

@@ -1,0 +1,17 @@
+import { describe, expect, it } from "vitest";
+import { cameraEncodings, screenEncodings } from "./encodings";
+
+describe("encodings", () => {
+  it.each([1_200_000, 1_500_000, 3_000_000, 100_000_000])("keep to %i bit/s together, each layer more than the one below", (max) => {
+    const bitrates = cameraEncodings(max, true).map(({ maxBitrate }) => maxBitrate ?? 0);
+    expect(bitrates).toHaveLength(3);
+    expect(bitrates.reduce((sum, one) => sum + one)).toBe(max);
+    expect([...bitrates].sort((a, b) => a - b)).toEqual(bitrates);
+  });
+
+  it("are one where three make no sense, or the server takes one", () => {
+    expect(cameraEncodings(900_000, true)).toEqual([{ maxBitrate: 900_000 }]);
+    expect(cameraEncodings(3_000_000, false)).toEqual([{ maxBitrate: 3_000_000 }]);
+    expect(screenEncodings(5_000_000)).toEqual([{ maxBitrate: 5_000_000 }]);
+  });
+});

@@ -1,0 +1,51 @@
+// What a line sends: three sizes of a camera, one of a screen. Pure.
+
+import type { Layer } from "../protocol";
+
+/** Layers by ascending size, as libwebrtc wants them; the names are for the server to repeat. */
+const LAYERS = [
+  { rid: "q", scaleResolutionDownBy: 4 },
+  { rid: "h", scaleResolutionDownBy: 2 },
+  { rid: "f", scaleResolutionDownBy: 1 },
+] as const;
+
+/** What the server calls layers of these names. */
+const NAMES: Readonly<Record<string, Layer>> = { q: "low", h: "medium", f: "high" };
+
+export function layerOfRid(rid: string | undefined): Layer | undefined {
+  return rid === undefined ? undefined : NAMES[rid];
+}
+
+/** Usual rates of 180 and 360 lines in bit/s; the largest layer has the rest. */
+const LOW_BITRATE = 150_000;
+const MIDDLE_BITRATE = 400_000;
+
+/** Below this in bit/s the largest of three layers would be no better than the middle one. */
+const SIMULCAST_FROM = 1_200_000;
+
+/** Lib.dom does not know the member yet. */
+export type Encoding = RTCRtpEncodingParameters & { scalabilityMode?: string };
+
+/** One size, with all that the server allows. */
+export function singleEncoding(maxBitrate: number): Encoding[] {
+  return [{ maxBitrate }];
+}
+
+/** A camera in three sizes that together keep to the server's bound, or in one. */
+export function cameraEncodings(maxBitrate: number, simulcast: boolean): Encoding[] {
+  if (!simulcast || maxBitrate < SIMULCAST_FROM) return singleEncoding(maxBitrate);
+  const bitrates = [LOW_BITRATE, MIDDLE_BITRATE, maxBitrate - LOW_BITRATE - MIDDLE_BITRATE];
+  return LAYERS.map((layer, index) => ({
+    ...layer,
+    active: true,
+    maxBitrate: bitrates[index] ?? maxBitrate,
+    // Three frame rates in each size. Said aloud because libwebrtc takes several encodings without
+    // it for the spatial layers of one VP9 stream, which is not what the rids promise.
+    scalabilityMode: "L1T3",
+  }));
+}
+
+/** A screen in one size: text must stay sharp, so a narrow path costs frames. */
+export function screenEncodings(maxBitrate: number): Encoding[] {
+  return singleEncoding(maxBitrate);
+}

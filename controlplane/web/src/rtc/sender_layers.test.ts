@@ -1,0 +1,55 @@
+import { describe, expect, it, vi } from "vitest";
+import { settle } from "../signalling/fake";
+import { FakeSender } from "./fake";
+import { SenderLayers } from "./sender_layers";
+
+function make() {
+  const sender = new FakeSender([{ rid: "q" }, { rid: "h" }, { rid: "f" }], () => Promise.resolve());
+  const layers = new SenderLayers(sender as unknown as RTCRtpSender, 1_000_000);
+  const active = () => sender.encodings.filter((encoding) => encoding.active).map(({ rid }) => rid);
+  return { sender, layers, active };
+}
+
+describe("the layers of a sender", () => {
+  it("change only what differs, and leave alone what is not named", async () => {
+    const { sender, layers, active } = make();
+    await layers.want({ q: true, f: false });
+    expect(active()).toEqual(["q", "h"]);
+    await layers.want({ q: true, f: false, x: true });
+    expect(sender.changes).toHaveLength(1);
+  });
+
+  it("are changed one after the other, and end as was said last", async () => {
+    const { sender, layers, active } = make();
+    sender.hold = true;
+    const first = layers.want({ q: false, h: false, f: false });
+    const second = layers.want({ q: true, h: false, f: false });
+    const third = layers.want({ q: true, h: true, f: false });
+    sender.hold = false;
+    sender.finish?.();
+    await Promise.all([first, second, third]);
+    expect(active()).toEqual(["q", "h"]);
+    // What was overtaken is never applied.
+    expect(sender.changes).toHaveLength(2);
+  });
+
+  it("survive a browser that refuses, and try again when told again", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => undefined);
+    const { sender, layers, active } = make();
+    sender.refuse = true;
+    await layers.want({ f: false });
+    expect(active()).toEqual(["q", "h", "f"]);
+    sender.refuse = false;
+    await layers.negotiated();
+    expect(active()).toEqual(["q", "h"]);
+    expect(warn).toHaveBeenCalledOnce();
+    warn.mockRestore();
+  });
+
+  it("may all be off: the server knows who watches", async () => {
+    const { layers, active } = make();
+    await layers.want({ q: false, h: false, f: false });
+    await settle();
+    expect(active()).toEqual([]);
+  });
+});
