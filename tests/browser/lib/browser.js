@@ -70,10 +70,7 @@ export async function media(page) {
   const inbound = (kind) => all.filter((report) => report.type === "inbound-rtp" && report.kind === kind);
   const most = (list, field) =>
     list.reduce((best, next) => ((next[field] ?? 0) > (best?.[field] ?? -1) ? next : best), undefined);
-  const sent = most(
-    all.filter((report) => report.type === "outbound-rtp" && report.kind === "video"),
-    "framesEncoded",
-  );
+  const sent = all.filter((report) => report.type === "outbound-rtp" && report.kind === "video").map(size);
   const video = most(inbound("video"), "framesDecoded");
   const transport = all.find((report) => report.type === "transport");
   const pair = all.find((report) => report.id === transport?.selectedCandidatePairId);
@@ -81,7 +78,8 @@ export async function media(page) {
   return {
     decoded: video?.framesDecoded ?? 0,
     received: size(video),
-    sent: size(sent),
+    /** Of each layer, in no order. */
+    sent: sent.filter((layer) => layer !== undefined),
     codec: all.find((report) => report.id === video?.codecId)?.mimeType,
     freezes: video?.freezeCount ?? 0,
     freezeSeconds: video?.totalFreezesDuration ?? 0,
@@ -90,6 +88,18 @@ export async function media(page) {
     srtp: transport?.srtpCipher,
     remotePort: remote?.port,
   };
+}
+
+/** What a page sends of its camera, by rid. @param {import("playwright-core").Page} page */
+export async function layers(page) {
+  const all = await reports(page);
+  const sent = all.filter((report) => report.type === "outbound-rtp" && report.kind === "video");
+  return Object.fromEntries(
+    sent.map((report) => [
+      report.rid ?? "only",
+      { active: report.active, frames: report.framesSent ?? 0, width: report.frameWidth ?? 0, size: size(report) },
+    ]),
+  );
 }
 
 function size(report) {

@@ -67,6 +67,17 @@ export class Person {
     return this.page.locator(`[data-testid="tile"][data-name="${name}"][data-self="false"]`);
   }
 
+  /** Makes somebody's tile large, or as large as the others again. @param {string} name */
+  async pin(name) {
+    await this.tile(name).getByTestId("pin").click();
+  }
+
+  /** Opens an entry of the menu in the toolbar. @param {string} id */
+  async choose(id) {
+    await this.part("more").click();
+    await this.part(id).click();
+  }
+
   /** @param {string} text */
   async say(text) {
     if (!(await this.part("chat-input").isVisible())) await this.part("open-chat").click();

@@ -154,6 +154,24 @@ ${extra("dataplane")}
     return this.get("/stats");
   }
 
+  /** Who sends and receives what in a room. @param {string} room id or slug */
+  roomStats(room) {
+    return this.get(`/stats?room=${encodeURIComponent(room)}`);
+  }
+
+  /** The Prometheus page: values by name and labels. */
+  async metrics() {
+    const answer = await fetch(`${this.origin}/metrics`);
+    if (!answer.ok) throw new Error(`GET /metrics: ${answer.status}`);
+    const lines = (await answer.text()).split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+    return Object.fromEntries(
+      lines.map((line) => {
+        const end = line.lastIndexOf(" ");
+        return [line.slice(0, end), Number(line.slice(end + 1))];
+      }),
+    );
+  }
+
   /** Counters of the data plane that tell of drops and bugs. */
   async drops() {
     const cores = (await this.stats()).dataplane?.cores ?? [];
