@@ -38,16 +38,22 @@ impl Dynacast {
         }
     }
 
-    /// Takes in how many slots take each layer. True when the publisher is to be told anew.
-    pub fn update(&mut self, now: Time, takers: &[u32; LAYERS_MAX]) -> bool {
+    /// Takes in how many slots take each layer, and which layers flow. True when the publisher is to be
+    /// told anew.
+    ///
+    /// A layer that does not flow though it is told to stays so: its publisher can't send it now, and
+    /// telling it off would only make it look as if it could be had again.
+    pub fn update(&mut self, now: Time, takers: &[u32; LAYERS_MAX], flows: &[bool; LAYERS_MAX]) -> bool {
         let mut changed = false;
-        for (told, takers) in self.layers.iter_mut().zip(takers) {
+        for ((told, takers), flows) in self.layers.iter_mut().zip(takers).zip(flows) {
             if *takers > 0 {
                 told.idle_since = None;
                 if told.wanted_since.is_none() {
                     told.wanted_since = Some(now);
                     changed = true;
                 }
+            } else if !flows {
+                told.idle_since = None;
             } else if told.wanted_since.is_some() {
                 let since = *told.idle_since.get_or_insert(now);
                 if now.since(since) >= IDLE_AFTER {
@@ -87,13 +93,13 @@ mod tests {
     #[test]
     fn up_at_once_and_down_late() {
         let mut dynacast = Dynacast::new(Time::ZERO);
-        assert!(!dynacast.update(Time::from_millis(100), &[1, 0, 0]));
+        assert!(!dynacast.update(Time::from_millis(100), &[1, 0, 0], &[true; 3]));
         assert_eq!(dynacast.poll_deadline(), Time::from_millis(5_000));
-        assert!(!dynacast.update(Time::from_millis(4_999), &[1, 0, 0]));
-        assert!(dynacast.update(Time::from_millis(5_000), &[1, 0, 0]));
+        assert!(!dynacast.update(Time::from_millis(4_999), &[1, 0, 0], &[true; 3]));
+        assert!(dynacast.update(Time::from_millis(5_000), &[1, 0, 0], &[true; 3]));
         assert_eq!(wanted(&dynacast), [true, false, false]);
         assert_eq!(dynacast.poll_deadline(), Time::FAR_FUTURE);
-        assert!(dynacast.update(Time::from_millis(5_010), &[0, 0, 1]));
+        assert!(dynacast.update(Time::from_millis(5_010), &[0, 0, 1], &[true; 3]));
         assert_eq!(wanted(&dynacast), [true, false, true]);
         assert_eq!(dynacast.wanted_since(2), Some(Time::from_millis(5_010)));
     }
@@ -101,17 +107,30 @@ mod tests {
     #[test]
     fn a_layer_that_is_taken_again_in_time_is_never_told() {
         let mut dynacast = Dynacast::new(Time::ZERO);
-        dynacast.update(Time::ZERO, &[1, 1, 1]);
+        dynacast.update(Time::ZERO, &[1, 1, 1], &[true; 3]);
         for second in 0..20 {
             let takers = if second % 4 == 0 { [1, 1, 1] } else { [1, 0, 0] };
-            assert!(!dynacast.update(Time::from_millis(second * 1000), &takers));
+            assert!(!dynacast.update(Time::from_millis(second * 1000), &takers, &[true; 3]));
         }
+    }
+
+    #[test]
+    fn a_layer_that_can_not_be_sent_is_not_told_off() {
+        let mut dynacast = Dynacast::new(Time::ZERO);
+        let flows = [true, true, false];
+        assert!(dynacast.update(Time::from_millis(6_000), &[1, 0, 0], &flows));
+        assert_eq!(wanted(&dynacast), [true, false, true]);
+        assert_eq!(dynacast.poll_deadline(), Time::FAR_FUTURE);
+        // When it comes after all, and nobody takes it, it is.
+        assert!(!dynacast.update(Time::from_millis(7_000), &[1, 0, 0], &[true; 3]));
+        assert!(dynacast.update(Time::from_millis(12_000), &[1, 0, 0], &[true; 3]));
+        assert_eq!(wanted(&dynacast), [true, false, false]);
     }
 
     #[test]
     fn a_track_nobody_takes_is_stopped_whole() {
         let mut dynacast = Dynacast::new(Time::ZERO);
-        assert!(dynacast.update(Time::from_millis(5_000), &[0, 0, 0]));
+        assert!(dynacast.update(Time::from_millis(5_000), &[0, 0, 0], &[true; 3]));
         assert_eq!(wanted(&dynacast), [false; 3]);
     }
 }

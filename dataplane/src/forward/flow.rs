@@ -19,6 +19,9 @@ pub const STARVED_AFTER: Duration = Duration::from_secs(2);
 /// its layers the same pictures.
 pub const STARVED_BESIDE_SIBLINGS: Duration = Duration::from_millis(700);
 
+/// Pictures its siblings must have ended meanwhile.
+const MISSED_MAX: u16 = 5;
+
 /// Temporal layers told apart; more are counted with the highest.
 pub const TEMPORAL_LAYERS: usize = 4;
 
@@ -37,6 +40,8 @@ pub struct Flow {
     /// Since when packets come without a break.
     since: Option<Time>,
     highest_temporal: u8,
+    /// Pictures of its siblings since its last packet.
+    missed: u16,
 }
 
 impl Flow {
@@ -48,6 +53,7 @@ impl Flow {
             self.window_start = None;
         }
         self.last_packet = Some(now);
+        self.missed = 0;
         let start = *self.window_start.get_or_insert_with(|| {
             self.window_bytes = [0; TEMPORAL_LAYERS];
             self.window_frames = 0;
@@ -78,6 +84,21 @@ impl Flow {
         self.measured = true;
         self.window_bytes = [0; TEMPORAL_LAYERS];
         self.window_frames = 0;
+    }
+
+    /// A sibling ended a picture.
+    pub fn on_sibling(&mut self) {
+        self.missed = self.missed.saturating_add(1);
+    }
+
+    /// Whether siblings went on without it, long enough and often enough to tell it from a pause that
+    /// all of them made.
+    #[must_use]
+    pub fn fell_behind(&self, newest: Time) -> bool {
+        self.missed >= MISSED_MAX
+            && self
+                .last_packet
+                .is_some_and(|own| newest.since(own) >= STARVED_BESIDE_SIBLINGS)
     }
 
     /// Whether packets still come.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use kall_shared::media::SlotWish;
 
 use super::allocator::{Demand, Step};
-use super::flow::{Flow, STARVED_BESIDE_SIBLINGS};
+use super::flow::Flow;
 use crate::codec::FrameSize;
 use crate::time::Time;
 
@@ -44,11 +44,7 @@ impl LayerView {
     /// Whether packets come now. `newest` is when the newest packet of any layer of the track came.
     #[must_use]
     pub fn flows(&self, now: Time, newest: Option<Time>) -> bool {
-        let beside = match (self.flow.last_packet(), newest) {
-            (Some(own), Some(newest)) => newest.since(own) < STARVED_BESIDE_SIBLINGS,
-            _ => true,
-        };
-        beside && self.flow.flows(now)
+        !newest.is_some_and(|newest| self.flow.fell_behind(newest)) && self.flow.flows(now)
     }
 
     /// Whether it can be had: it flows, or would if somebody asked for it.
@@ -175,6 +171,7 @@ impl TrackView {
             };
             let temporal = temporal_for(view, now, wish.max_fps);
             if first {
+                let temporal = temporal.min(view.flow.highest_temporal());
                 // Only the lowest layer is thinned out: between layers a change of size serves
                 // better than a picture that stutters.
                 for lower in 0..temporal {
@@ -227,13 +224,16 @@ impl TrackView {
     }
 }
 
-/// The temporal layer that gives at most `max_fps`, all of them if it does not matter. Each temporal
+/// The temporal layer that gives at most `max_fps`, no bound if that is no bound: how many there are may
+/// not be known yet. Each temporal
 /// layer doubles the rate of pictures (the structures of every browser).
 fn temporal_for(view: &LayerView, now: Time, max_fps: Option<u8>) -> u8 {
-    let all = view.flow.highest_temporal();
-    let Some(max_fps) = max_fps else { return all };
+    let Some(max_fps) = max_fps else { return u8::MAX };
     let mut fps = view.flow.fps(now);
-    let mut temporal = all;
+    if fps <= u16::from(max_fps) {
+        return u8::MAX;
+    }
+    let mut temporal = view.flow.highest_temporal();
     while temporal > 0 && fps > u16::from(max_fps) {
         fps /= 2;
         temporal -= 1;
@@ -245,6 +245,9 @@ fn temporal_for(view: &LayerView, now: Time, max_fps: Option<u8>) -> u8 {
 mod tests {
     use super::*;
     use kall_shared::media::Layer;
+
+    /// Every temporal layer there is.
+    const ALL: u8 = u8::MAX;
 
     fn flowing(bytes_per_50ms: usize, until_ms: u64, temporal: bool) -> Flow {
         let mut flow = Flow::default();
@@ -263,6 +266,9 @@ mod tests {
         let mut layers = [LayerView::default(); 3];
         for (index, layer) in layers.iter_mut().enumerate() {
             layer.flow = flowing(500 << index, until_ms[index], index == 0);
+            for _ in until_ms[index]..until_ms.iter().copied().max().unwrap_or(0) {
+                layer.flow.on_sibling();
+            }
             layer.size = sizes[index];
             layer.wanted_since = Some(Time::ZERO);
         }
@@ -310,7 +316,7 @@ mod tests {
         let track = track(SIZES, [3_000; 3]);
         assert_eq!(
             steps(&track, 3_000, SlotWish::default()),
-            [(0, 0), (0, 1), (1, 0), (2, 0)]
+            [(0, 0), (0, ALL), (1, ALL), (2, ALL)]
         );
     }
 
@@ -324,15 +330,15 @@ mod tests {
         };
         assert_eq!(
             steps(&track, 3_000, sized(500, 280)).last(),
-            Some(&(1, 0)),
+            Some(&(1, ALL)),
             "nearly fits"
         );
-        assert_eq!(steps(&track, 3_000, sized(700, 400)).last(), Some(&(2, 0)));
+        assert_eq!(steps(&track, 3_000, sized(700, 400)).last(), Some(&(2, ALL)));
         let low = SlotWish {
             layer: Layer::Low,
             ..SlotWish::default()
         };
-        assert_eq!(steps(&track, 3_000, low), [(0, 0), (0, 1)]);
+        assert_eq!(steps(&track, 3_000, low), [(0, 0), (0, ALL)]);
         let slow = SlotWish {
             layer: Layer::Low,
             max_fps: Some(10),
@@ -344,20 +350,20 @@ mod tests {
     #[test]
     fn a_layer_that_stopped_beside_its_siblings_is_left_soon() {
         let track = track(SIZES, [5_000, 5_000, 4_000]);
-        assert_eq!(steps(&track, 5_000, SlotWish::default()).last(), Some(&(1, 0)));
+        assert_eq!(steps(&track, 5_000, SlotWish::default()).last(), Some(&(1, ALL)));
     }
 
     #[test]
     fn a_layer_nobody_asked_for_can_be_planned_with() {
         let mut track = track(SIZES, [7_000, 7_000, 1_000]);
         track.layers[2].wanted_since = None;
-        assert_eq!(steps(&track, 5_000, SlotWish::default()).last(), Some(&(2, 0)));
+        assert_eq!(steps(&track, 5_000, SlotWish::default()).last(), Some(&(2, ALL)));
         // Asked for, it has some time to appear.
         track.layers[2].wanted_since = Some(Time::from_millis(4_000));
-        assert_eq!(steps(&track, 5_000, SlotWish::default()).last(), Some(&(2, 0)));
+        assert_eq!(steps(&track, 5_000, SlotWish::default()).last(), Some(&(2, ALL)));
         assert_eq!(
             steps(&track, 7_001, SlotWish::default()).last(),
-            Some(&(1, 0)),
+            Some(&(1, ALL)),
             "not for ever"
         );
     }
@@ -370,10 +376,10 @@ mod tests {
             layer: Layer::Low,
             ..SlotWish::default()
         };
-        assert_eq!(steps(&track, 5_000, low), [(1, 0)]);
+        assert_eq!(steps(&track, 5_000, low), [(1, ALL)]);
         for layer in &mut track.layers {
             layer.flow = Flow::default();
         }
-        assert_eq!(steps(&track, 5_000, low), [(0, u8::MAX)]);
+        assert_eq!(steps(&track, 5_000, low), [(0, ALL)]);
     }
 }

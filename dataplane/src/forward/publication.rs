@@ -184,6 +184,10 @@ pub struct Publication {
     pub subscribers: Vec<Subscriber>,
 }
 
+/// What a packet costs a receiver's path beside its payload: IPv4 and UDP 28 bytes, RTP with extensions
+/// about 24, the tag of an AEAD profile 16.
+const PACKET_OVERHEAD: usize = 68;
+
 /// How often the layers of a track that flows are looked at: a tenth of what a picture may freeze.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -314,16 +318,31 @@ impl Publication {
             Err(NotKept::Duplicate | NotKept::TooOld | NotKept::TooLong) => return Taken::Duplicate,
         }
         if len > 0 {
-            layer.flow.on_packet(now, len, meta.temporal, meta.marker);
+            layer
+                .flow
+                .on_packet(now, len + PACKET_OVERHEAD, meta.temporal, meta.marker);
         }
         let noted = stream.nack.on_packet(now, seq, recovered);
+        let ends_frame = len > 0 && meta.marker;
         if meta.keyframe_start {
             stream.nack.on_keyframe(seq);
             layer.keyframes.on_keyframe();
         }
-        if size.is_some() && size != layer.size {
+        let measured = size.is_some() && size != layer.size;
+        if measured {
             layer.size = size;
             self.measure();
+        }
+        if ends_frame {
+            for (index, layer) in self.layers.iter_mut().enumerate() {
+                if index != usize::from(packet.layer) {
+                    layer.flow.on_sibling();
+                }
+            }
+        }
+        if first_of_track {
+            // From here on there is something to take.
+            self.dynacast = Dynacast::new(now);
         }
         self.started = true;
         if kind == Kind::Video {
@@ -337,7 +356,7 @@ impl Publication {
             first_of_track,
             first_of_stream,
             keyframe_needed: noted == Noted::KeyframeNeeded && kind == Kind::Video,
-            codec_changed,
+            codec_changed: codec_changed || first_of_stream && !first_of_track,
         }
     }
 
@@ -438,6 +457,16 @@ impl Publication {
         }
     }
 
+    /// Which layers packets come of.
+    #[must_use]
+    pub fn flows(&self, now: Time) -> [bool; LAYERS_MAX] {
+        let mut flows = [false; LAYERS_MAX];
+        for (flows, layer) in flows.iter_mut().zip(&self.layers) {
+            *flows = layer.flow.flows(now);
+        }
+        flows
+    }
+
     /// How many slots take each layer or wait for it.
     #[must_use]
     pub fn takers(&self) -> [u32; LAYERS_MAX] {
@@ -457,10 +486,16 @@ impl Publication {
         });
     }
 
-    /// Some layer's stream: all layers of a track have one codec.
+    /// The stream of the newest packet: all layers of a track have one codec, but those that were
+    /// stopped may remember another.
     #[must_use]
     pub fn any_stream(&self) -> Option<&LayerStream> {
-        self.layers.iter().find_map(|layer| layer.stream.as_ref())
+        let newest = self
+            .layers
+            .iter()
+            .filter(|layer| layer.stream.is_some())
+            .max_by_key(|layer| layer.flow.last_packet());
+        newest.and_then(|layer| layer.stream.as_ref())
     }
 
     /// The rids and whether each is wanted; empty for a single encoding.

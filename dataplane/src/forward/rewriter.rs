@@ -201,11 +201,6 @@ impl Rewriter {
         self.target = None;
     }
 
-    /// The current source stops now, though the awaited one has not begun: the path can't carry it.
-    pub fn stop_current(&mut self) {
-        self.live &= self.target.is_none();
-    }
-
     /// The source whose key frame (or first packet) is awaited.
     #[must_use]
     pub fn awaited(&self) -> Option<SourceId> {

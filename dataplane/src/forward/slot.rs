@@ -48,6 +48,10 @@ pub struct SlotSeed {
     pub first_ts: u32,
 }
 
+/// How long pictures may be late after a slot began: at twice the pace of the path, a key frame and what
+/// piled up behind it are gone by then.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What of its occupant a slot is to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Aim {
@@ -99,6 +103,11 @@ pub struct Slot {
     layer: u8,
     /// Held back because the path is too narrow.
     paused: bool,
+    /// The layers its publication knows it to need.
+    pub synced_layers: u8,
+    /// Pictures may be late before: the key frame it began with is larger than what follows, and to
+    /// cut it would mean to ask for another.
+    pub patient_until: Time,
     /// Not to be given more before: it was given less a moment ago.
     pub hold_until: Time,
     /// What it sends.
@@ -145,6 +154,8 @@ impl Slot {
             temporal: 0,
             layer: 0,
             paused: false,
+            synced_layers: 0,
+            patient_until: Time::ZERO,
             hold_until: Time::ZERO,
             sent: RateMeter::default(),
             counts: SlotCounts::default(),
@@ -221,6 +232,7 @@ impl Slot {
         self.aim = None;
         self.paused = false;
         self.hold_until = Time::ZERO;
+        self.synced_layers = 0;
         self.reason = None;
         self.rewriter.stop();
     }
@@ -242,7 +254,7 @@ impl Slot {
         if temporal_layers {
             self.temporal = 0;
         } else {
-            self.rewriter.stop_current();
+            self.rewriter.stop();
         }
     }
 
@@ -336,6 +348,7 @@ impl Slot {
             self.layer = layer;
             // Every picture after a key frame depends on nothing before it.
             self.temporal = aim.temporal;
+            self.patient_until = now + PATIENCE;
         }
         Ok(out)
     }
@@ -358,10 +371,18 @@ impl Slot {
     }
 
     /// Remembers a packet that was sealed. True when a sender report should follow at once.
-    pub fn on_sent(&mut self, now: Time, stream: &LayerStream, meta: &PacketMeta, out: &Out) -> bool {
+    /// `len` is what left for it.
+    pub fn on_sent(
+        &mut self,
+        now: Time,
+        len: usize,
+        stream: &LayerStream,
+        meta: &PacketMeta,
+        out: &Out,
+    ) -> bool {
         self.nacks
             .on_sent(now, stream.source, meta.seq, out, meta.keyframe_start);
-        self.sent.add(now, usize::from(meta.payload_len));
+        self.sent.add(now, len);
         self.send.on_sent(now, usize::from(meta.payload_len)) || out.switched
     }
 

@@ -135,15 +135,15 @@ impl Downstream {
         self.feedback != Feedback::None
     }
 
-    /// Notes a sealed packet.
-    pub fn on_sent(&mut self, now: Time, bytes: usize, class: Class) {
+    /// Notes a sealed packet. `numbered`: it carries the next number of the path.
+    pub fn on_sent(&mut self, now: Time, bytes: usize, class: Class, numbered: bool) {
         self.sent.add(now, bytes);
         match class {
             Class::Rtx => self.rtx_packets += 1,
             Class::Padding => self.padding_packets += 1,
             Class::Audio | Class::Video => {}
         }
-        if self.feedback == Feedback::Transport {
+        if numbered {
             self.estimator.on_sent(now, bytes, class);
         }
         if self.is_paced() {

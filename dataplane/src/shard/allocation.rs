@@ -28,7 +28,7 @@ const HOLD_PAUSED: Duration = Duration::from_secs(5);
 const RISE_SPACING: Duration = Duration::from_secs(1);
 
 /// What a sounding slot is planned with before it was measured, in bits per second.
-const AUDIO_BPS: u64 = 40_000;
+const AUDIO_BPS: u64 = 64_000;
 
 /// Share of the path that is left to retransmissions and feedback, in percent.
 const RESERVE_PERCENT: u64 = 5;
@@ -98,11 +98,12 @@ impl Shard {
         let Some(publication) = self.publications.get_mut(publication_key) else {
             return;
         };
-        if publication.rids.is_empty() {
+        // A track nothing has come of yet can't be taken by anybody, and must not be stopped for it.
+        if publication.rids.is_empty() || !publication.started {
             return;
         }
-        let takers = publication.takers();
-        if publication.dynacast.update(now, &takers)
+        let (takers, flows) = (publication.takers(), publication.flows(now));
+        if publication.dynacast.update(now, &takers, &flows)
             && let Some(owner) = self.sessions.get(publication.owner)
         {
             self.outgoing.event(Event::Dynacast {
@@ -117,11 +118,13 @@ impl Shard {
 
     /// Takes over which layers a slot needs packets of.
     pub(super) fn sync_layers(&mut self, now: Time, key: Key, slot: u8, publication_key: Key) {
-        let wanted = self
-            .sessions
-            .get(key)
-            .and_then(|session| session.slots.get(usize::from(slot)))
-            .map_or(0, Slot::wanted_layers);
+        let Some(own) = self.slot_mut(key, slot) else {
+            return;
+        };
+        let wanted = own.wanted_layers();
+        if std::mem::replace(&mut own.synced_layers, wanted) == wanted {
+            return;
+        }
         if let Some(publication) = self.publications.get_mut(publication_key)
             && publication.set_layers(key, slot, wanted)
         {
@@ -196,7 +199,6 @@ impl Shard {
         let Some(publication_key) = slot.occupant() else {
             return false;
         };
-        let before = slot.aimed();
         let fell = match (demand.current, demand.granted) {
             (Some(current), Some(granted)) => granted < current,
             (Some(_), None) => true,
@@ -234,8 +236,9 @@ impl Shard {
                 }
             }
         }
-        let asks = slot.aimed().map(|aim| aim.layer) != before.map(|aim| aim.layer)
-            || slot.aimed().is_some() && slot.waits_for_keyframe();
+        let asks = slot
+            .aimed()
+            .is_some_and(|aim| slot.shown_layer() != Some(aim.layer));
         self.sync_layers(now, key, demand.slot, publication_key);
         if asks {
             self.request_keyframe_for(now, key, usize::from(demand.slot));
@@ -288,7 +291,10 @@ fn demand_of(
         let has = |step: &Step| {
             rank(step.layer) < rank(aim.layer) || step.layer == aim.layer && step.temporal <= aim.temporal
         };
-        let found = demand.steps().iter().rposition(has);
+        let steps = demand.steps();
+        // It has some of its layer, even if the layer is cut into other steps by now.
+        let first_of_layer = steps.iter().position(|step| step.layer == aim.layer);
+        let found = steps.iter().rposition(has).max(first_of_layer);
         // What it has is below everything that can be had: the lowest is no rise.
         found.unwrap_or(0) as u8
     });

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use kall_shared::media::Kind;
+use kall_shared::media::{Extension, Kind};
 
 use super::Shard;
 use super::counters::Counters;
@@ -194,6 +194,8 @@ impl Turn<'_> {
         if video
             && session.downstream.is_paced()
             && now.since(meta.arrival) > QUEUE_MAX
+            && now >= slot.patient_until
+            && !meta.keyframe_start
             && slot.shown_layer().is_some()
         {
             // The rest of the queue is as late; its pictures would only keep newer ones waiting.
@@ -206,6 +208,17 @@ impl Turn<'_> {
             self.counters.drop_codec += 1;
             return;
         };
+        if meta.lacks_parameter_sets && !batch.has_room_for(2) {
+            // What goes before it must leave with it.
+            let again = Item::Forward {
+                slot: index,
+                publication,
+                layer,
+                seq,
+            };
+            session.outbox.put_back(again);
+            return;
+        }
         let out = match slot.rewrite(now, publication, layer, stream, meta) {
             Ok(out) => out,
             Err(Withheld::AwaitsEntry | Withheld::NotAligned) => return self.want_keyframe(index),
@@ -219,6 +232,7 @@ impl Turn<'_> {
             ssrc: slot.ssrc(),
         };
         let class = if video { Class::Video } else { Class::Audio };
+        let transport = session.downstream.next_number(slot);
         if let (Some(number), Some(sets)) = (out.parameter_sets, &stream.parameter_sets) {
             let fields = HeaderFields {
                 marker: false,
@@ -232,7 +246,7 @@ impl Turn<'_> {
                 meta,
                 payload,
                 ids: out.ids,
-                transport: session.downstream.next_number(),
+                transport,
                 now,
                 slot,
             };
@@ -246,13 +260,11 @@ impl Turn<'_> {
             );
             if let Some(len) = sealed {
                 self.counters.rtp_out += 1;
-                session.downstream.on_sent(now, len, class);
+                session.downstream.on_sent(now, len, class, transport.is_some());
                 batch.commit(len, to, from);
             }
-            if !batch.has_room() {
-                return;
-            }
         }
+        let transport = session.downstream.next_number(slot);
         let write = Write {
             codec,
             published: stream.codec.codec,
@@ -260,7 +272,7 @@ impl Turn<'_> {
             meta,
             payload,
             ids: out.ids,
-            transport: session.downstream.next_number(),
+            transport,
             now,
             slot,
         };
@@ -268,8 +280,8 @@ impl Turn<'_> {
         let Some(len) = sealed else { return };
         self.counters.rtp_out += 1;
         session.rtx_budget.on_sent(payload.len());
-        session.downstream.on_sent(now, len, class);
-        if slot.on_sent(now, stream, meta, &out) {
+        session.downstream.on_sent(now, len, class, transport.is_some());
+        if slot.on_sent(now, len, stream, meta, &out) {
             session.sender_reports.hasten(now);
         }
         if out.switched {
@@ -321,6 +333,7 @@ impl Turn<'_> {
         let slot = session.slots.get_mut(usize::from(index))?;
         let line = session.params.lines.get(usize::from(slot.line))?;
         let (stream, meta, payload) = find_sent(self.publications, slot, sent)?;
+        let transport = session.downstream.next_number(slot);
         let write = Write {
             codec: codec_for(line, stream)?,
             published: stream.codec.codec,
@@ -328,13 +341,15 @@ impl Turn<'_> {
             meta,
             payload,
             ids: sent.ids,
-            transport: session.downstream.next_number(),
+            transport,
             now: self.now,
             slot,
         };
         let len = write.retransmission(sent, &keyed.outbound, self.counters, batch.spare())?;
         self.counters.rtp_out += 1;
-        session.downstream.on_sent(self.now, len, class);
+        session
+            .downstream
+            .on_sent(self.now, len, class, transport.is_some());
         batch.commit(len, to, from);
         Some(())
     }
@@ -369,29 +384,32 @@ impl Turn<'_> {
         let (to, from) = session.transport.path()?;
         let Keyed { outbound, .. } = session.transport.keyed.as_ref()?;
         let slot = session.slots.get_mut(usize::from(index))?;
-        let sent = slot.newest_sent()?;
+        // A receiver takes padding by its mid, be there media before it or not.
+        let timestamp = slot.newest_sent().unwrap_or(0);
         let line = session.params.lines.get(usize::from(slot.line))?;
         let codec = line.codecs.iter().find(|codec| codec.rtx_pt.is_some())?;
-        let transport = session.downstream.next_number();
+        let transport = session.downstream.next_number(slot);
         let len = padding(
             slot,
             codec,
-            sent,
+            timestamp,
             transport,
             outbound,
             self.counters,
             batch.spare(),
         )?;
         self.counters.padding_out += 1;
-        session.downstream.on_sent(self.now, len, Class::Padding);
+        session
+            .downstream
+            .on_sent(self.now, len, Class::Padding, transport.is_some());
         batch.commit(len, to, from);
         Some(())
     }
 }
 
-/// The slot whose retransmission stream carries probes: one that has sent something.
+/// The slot whose retransmission stream carries probes: one that shows something, if there is one.
 fn probing_slot(session: &Session) -> Option<u8> {
-    let usable = |slot: &Slot| slot.rtx.is_some() && slot.newest_sent().is_some();
+    let usable = |slot: &Slot| slot.rtx.is_some() && slot.extensions.id(Extension::TransportCc).is_some();
     let found = session
         .slots
         .iter()
@@ -418,8 +436,9 @@ fn find_sent<'a>(
 }
 
 impl Downstream {
-    /// The number the next packet takes on the path, where the peer reports on them.
-    fn next_number(&self) -> Option<u16> {
-        (self.feedback == Feedback::Transport).then(|| self.estimator.next_sequence())
+    /// The number the next packet of a slot takes on the path, where the peer reports on them.
+    fn next_number(&self, slot: &Slot) -> Option<u16> {
+        let told = slot.extensions.id(Extension::TransportCc).is_some();
+        (told && self.feedback == Feedback::Transport).then(|| self.estimator.next_sequence())
     }
 }

@@ -551,6 +551,11 @@ impl Shard {
         };
         slot.counts.pli_received += 1;
         if slot.on_keyframe_request(now) {
+            // What it sees is broken, whatever else it waits for.
+            let shown = slot.shown_layer().zip(slot.occupant());
+            if let Some((layer, occupant)) = shown {
+                self.request_keyframe_of(now, occupant, layer);
+            }
             self.request_keyframe_for(now, key, index);
         }
     }
@@ -566,6 +571,10 @@ impl Shard {
         let Some((publication_key, layer)) = slot.target() else {
             return;
         };
+        self.request_keyframe_of(now, publication_key, layer);
+    }
+
+    fn request_keyframe_of(&mut self, now: Time, publication_key: Key, layer: u8) {
         if let Some(publication) = self.publications.get_mut(publication_key) {
             let owner = publication.owner;
             let rtt = self.sessions.get(owner).map_or(DEFAULT_RTT, |owner| owner.rtt);

@@ -226,6 +226,9 @@ impl Shard {
                 }
                 self.sync_layers(now, session_key, slot_index, occupant);
             }
+            _ if self.kind_of(session_key, slot_index) == Some(Kind::Audio) => {
+                self.aim_audio(now, session_key, slot_index);
+            }
             // At once: the packet that made it possible may be the key frame to begin with.
             _ => self.allocate(now, session_key),
         }

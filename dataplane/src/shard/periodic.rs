@@ -69,7 +69,7 @@ impl Shard {
                 continue;
             };
             deadline = deadline.min(publication.look_at);
-            if !publication.rids.is_empty() {
+            if !publication.rids.is_empty() && publication.started {
                 deadline = deadline.min(publication.dynacast.poll_deadline());
             }
             for layer in &publication.layers {
@@ -247,8 +247,8 @@ impl Shard {
         if !layer.keyframes.poll(now) {
             return;
         }
-        layer.pli_sent += 1;
         let Some(stream) = &layer.stream else { return };
+        layer.pli_sent += 1;
         let media = stream.recv.ssrc();
         let Some(session) = self.sessions.get_mut(key) else {
             return;

@@ -52,7 +52,7 @@ impl Shard {
         SessionStats {
             session: session.id,
             rtt_ms: u32::try_from(session.rtt.as_millis()).unwrap_or(u32::MAX),
-            estimate_bps: downstream.budget().filter(|_| downstream.estimator.is_measured()),
+            estimate_bps: downstream.budget().filter(|_| downstream.is_measured()),
             send_bps: downstream.sent.bps(now),
             receive_bps: session.received.bps(now),
             loss_permille: downstream.estimator.loss_permille(),

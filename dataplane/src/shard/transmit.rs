@@ -101,6 +101,12 @@ impl TransmitBatch {
         self.runs.len() < MAX_RUNS && self.used + MAX_DATAGRAM <= self.buffer.len()
     }
 
+    /// The same for several.
+    #[must_use]
+    pub fn has_room_for(&self, datagrams: usize) -> bool {
+        self.runs.len() + datagrams <= MAX_RUNS && self.used + datagrams * MAX_DATAGRAM <= self.buffer.len()
+    }
+
     /// The room for the next datagram, [`MAX_DATAGRAM`] bytes. Call [`Self::has_room`] first and
     /// [`Self::commit`] after; without a commit nothing is sent.
     pub fn spare(&mut self) -> &mut [u8] {
