@@ -155,7 +155,7 @@ fn check_neighbours(before: &Complete, after: &Complete) {
         assert_eq!(
             tl0.wrapping_sub(old_tl0),
             u8::from(layer == 0),
-            "{before:?} {after:?}"
+            "{old:?} {new:?}"
         );
     }
 }
