@@ -11,7 +11,6 @@ import { CHROMIUM, FAKE_DEVICES, launch, NO_DEVICES } from "./browser.js";
 import { Person } from "./meeting.js";
 import { assertEmpty, Emulator, here, Namespace } from "./network.js";
 import { Server } from "./server.js";
-import { threeLayers } from "./simulcast.js";
 import { watchSlots } from "./timeline.js";
 
 const run = promisify(execFile);
@@ -23,13 +22,15 @@ const SUBSCRIBER = "10.77.0.3";
 /** A camera of 960x540 in which everything moves; libwebrtc allows a picture of this size three layers. */
 export const CAMERA = { width: 960, height: 540, rate: 20 };
 
-/** Highest bitrates of the layers in bit/s. */
+/** Highest bitrates of the layers in bit/s: the page gives the largest what the others leave of the whole. */
 export const CAPS = [150_000, 400_000, 1_200_000];
 
-/** @param {string} file */
+const WHOLE = CAPS.reduce((sum, cap) => sum + cap, 0);
+
+/** Five seconds of pictures, which the browser repeats. @param {string} file */
 async function film(file) {
   const source = `testsrc2=size=${CAMERA.width}x${CAMERA.height}:rate=${CAMERA.rate}`;
-  const picture = ["-t", "10", "-pix_fmt", "yuvj420p", "-c:v", "mjpeg", "-q:v", "3"];
+  const picture = ["-t", "5", "-pix_fmt", "yuv420p"];
   await run("ffmpeg", ["-v", "error", "-y", "-f", "lavfi", "-i", source, ...picture, file]);
 }
 
@@ -59,9 +60,10 @@ export class ShapedCall {
     await this.#connect();
     await this.emulator.down(down);
 
-    this.server = await Server.start({ name, address: SERVER, config: { dataplane: [`advertise = ["${SERVER}"]`] } });
+    const config = { media: [`max_bitrate = ${WHOLE}`], dataplane: [`advertise = ["${SERVER}"]`] };
+    this.server = await Server.start({ name, address: SERVER, config });
     this.#later(() => this.server.remove());
-    const camera = path.join(folder, "camera.mjpeg");
+    const camera = path.join(folder, "camera.y4m");
     await film(camera);
     const trusted = `--unsafely-treat-insecure-origin-as-secure=${this.server.origin}`;
     const browser = async (space, flags) => {
@@ -73,14 +75,16 @@ export class ShapedCall {
     const receiving = await browser(this.far, NO_DEVICES);
 
     this.publisher = await Person.arrive(sending, "Alice");
-    await threeLayers(this.publisher.page.context(), CAPS);
     await this.publisher.createMeeting(this.server.origin, "A shaped path");
     await this.publisher.enter();
+    this.room = new URL(await this.publisher.link()).pathname.split("/").at(-1);
     this.subscriber = await Person.arrive(receiving, "Bob");
     this.slots = watchSlots(this.subscriber.page);
     await this.subscriber.page.goto(await this.publisher.link());
     await this.subscriber.enter();
     await this.subscriber.tile("Alice").waitFor();
+    // So large that nothing but the path bounds the layer.
+    await this.subscriber.pin("Alice");
   }
 
   /** The server's address is its own; a pair of interfaces leads to the publisher, the emulator to the subscriber. */
@@ -102,6 +106,12 @@ export class ShapedCall {
     await here(`link set path netns ${this.far.pid}`);
     await this.far.ip(`addr add ${SUBSCRIBER}/32 dev path`, "link set path up", "route add default dev path");
     await here("link set subscriber up", `route add ${SUBSCRIBER}/32 dev subscriber src ${SERVER}`);
+  }
+
+  /** What the data plane counts of the subscriber's session. */
+  async figures() {
+    const { sessions } = await this.server.roomStats(this.room);
+    return sessions.find((session) => session.name === "Bob");
   }
 
   get people() {

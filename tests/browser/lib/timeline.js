@@ -74,8 +74,7 @@ export class Timeline {
   lines = [];
 
   /**
-   * @param {{ publisher: import("playwright-core").Page, subscriber: import("playwright-core").Page,
-   *   slots: ReturnType<typeof watchSlots>, emulator: import("./network.js").Emulator }} call
+   * @param {import("./shaped.js").ShapedCall} call
    */
   constructor(call) {
     this.call = call;
@@ -95,7 +94,12 @@ export class Timeline {
 
   async look() {
     const { publisher, subscriber, slots, emulator } = this.call;
-    const [seen, layers, path] = await Promise.all([picture(subscriber), sent(publisher), emulator.stats()]);
+    const [seen, layers, path, session] = await Promise.all([
+      picture(subscriber.page),
+      sent(publisher.page),
+      emulator.stats(),
+      this.call.figures(),
+    ]);
     return {
       seconds: (Date.now() - this.began) / 1000,
       phase: this.phase,
@@ -104,6 +108,16 @@ export class Timeline {
       changes: slots.changes,
       ...seen,
       layers,
+      session: {
+        estimateKbps: Math.round((session?.estimate_bps ?? 0) / 1000),
+        sendKbps: Math.round((session?.send_bps ?? 0) / 1000),
+        lossPermille: session?.loss_permille,
+        rttMs: session?.rtt_ms,
+        queued: session?.queued_packets,
+        padding: session?.padding_packets,
+        repaired: session?.rtx_packets,
+        slots: session?.slots,
+      },
       down: path.down,
       up: path.up,
     };
@@ -144,6 +158,7 @@ export class Timeline {
       lost: growth("lost"),
       nacks: growth("nacks"),
       plis: growth("plis"),
+      estimateKbps: [Math.min, Math.max].map((pick) => pick(...lines.map((line) => line.session.estimateKbps))),
       queueMs: most((line) => line.down.waited_ms_max),
       queueDrops: last.down.queue_drops - first.down.queue_drops,
       wireLosses: last.down.wire_losses - first.down.wire_losses,
@@ -165,6 +180,7 @@ export function table(phases) {
     "width": (row) => row.widths.join(" → "),
     "frames/s": (row) => row.fps.toFixed(1),
     "kbit/s": (row) => row.kbps.toFixed(0),
+    "estimate, kbit/s": (row) => row.estimateKbps.join(" to "),
     "freezes": (row) => `${row.freezes} (${row.freezeSeconds.toFixed(2)} s)`,
     "lost": (row) => String(row.lost),
     "NACK": (row) => String(row.nacks),
