@@ -124,10 +124,12 @@ function report(timeline) {
   timeline.keep(path.join(folder, "timeline.jsonl"));
   const phases = [...new Set(timeline.lines.map((line) => line.phase))].filter((phase) => phase !== "start");
   const figures = table(Object.fromEntries(phases.map((phase) => [phase, timeline.figures(phase)])));
-  const layers = timeline.lines.at(-1).layers.map((layer) => `${layer.width}x${layer.height}`);
+  // A layer that is switched off has no size.
+  const seen = timeline.lines.flatMap((line) => line.layers).filter((layer) => layer.width > 0);
+  const layers = [...new Set(seen.sort((one, other) => one.width - other.width).map(({ width, height }) => `${width}x${height}`))];
   const page = `# A browser behind a shaped path
 
-Written by \`make shaped\`. Chromium sends ${CAMERA.width}x${CAMERA.height} at ${CAMERA.rate} frames/s in layers of ${layers.join(", ")},
+Written by \`make shaped-page\`, from one run. Chromium sends ${CAMERA.width}x${CAMERA.height} at ${CAMERA.rate} frames/s in layers of ${layers.join(", ")},
 capped at ${CAPS.map((cap) => cap / 1000).join(", ")} kbit/s; another one receives it behind the link emulator. Figures are of the subscriber
 within each phase; queue, drops and losses are the emulator's, towards the subscriber.
 
