@@ -152,11 +152,7 @@ fn check_neighbours(before: &Complete, after: &Complete) {
     let step = new.picture_id.wrapping_sub(old.picture_id) & 0x7fff;
     assert_eq!(step, 1, "{old:?} {new:?}");
     if let (Some((old_tl0, _)), Some((tl0, layer))) = (old.temporal, new.temporal) {
-        assert_eq!(
-            tl0.wrapping_sub(old_tl0),
-            u8::from(layer == 0),
-            "{old:?} {new:?}"
-        );
+        assert_eq!(tl0.wrapping_sub(old_tl0), u8::from(layer == 0), "{old:?} {new:?}");
     }
 }
 
