@@ -5,5 +5,7 @@ mod call;
 mod forwarding;
 mod pattern;
 mod peer;
+mod profiles;
 mod relay;
 mod restart;
+mod subscribing;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use kall_shared::id::{Mid, SessionId, TrackId};
 use kall_shared::link::{LayerStats, SessionStats, SlotStats};
-use kall_shared::media::{Kind, Layer, Source};
+use kall_shared::media::{Kind, Layer, SlotWish, Source};
 use serde::Serialize;
 
 use crate::domain::room::{MediaSession, MediaTrack};
@@ -43,6 +43,8 @@ struct SlotFigures {
     /// The publisher's identity.
     from: Option<String>,
     source: Option<Source>,
+    /// What was asked for; none for sound.
+    wish: Option<SlotWish>,
     layer: Option<Layer>,
     paused: bool,
     bitrate_bps: u64,
@@ -100,16 +102,22 @@ pub(super) fn sessions(people: &[MediaSession], figures: Vec<SessionStats>) -> V
                 slots: figures
                     .slots
                     .into_iter()
-                    .map(|slot| slot_figures(slot, &tracks))
+                    .map(|slot| slot_figures(slot, owner, &tracks))
                     .collect(),
             })
         })
         .collect()
 }
 
-fn slot_figures(slot: SlotStats, tracks: &HashMap<&TrackId, (&MediaSession, &MediaTrack)>) -> SlotFigures {
+fn slot_figures(
+    slot: SlotStats,
+    owner: &MediaSession,
+    tracks: &HashMap<&TrackId, (&MediaSession, &MediaTrack)>,
+) -> SlotFigures {
     let occupant = slot.track.as_ref().and_then(|track| tracks.get(track));
+    let wish = owner.wishes.iter().find(|(mid, _)| *mid == slot.mid);
     SlotFigures {
+        wish: wish.map(|(_, wish)| *wish),
         from: occupant.map(|(person, _)| person.identity.to_string()),
         source: occupant.map(|(_, track)| track.source),
         mid: slot.mid,
@@ -149,6 +157,7 @@ mod tests {
                     muted: false,
                 })
                 .collect(),
+            wishes: vec![(Mid::new("4").expect("a mid"), SlotWish::default())],
         }
     }
 
@@ -238,6 +247,10 @@ mod tests {
                 &slots[0]["paused"]
             ),
             (&json!("alice"), &json!("camera"), &json!("low"), &json!(true))
+        );
+        assert_eq!(
+            (&slots[0]["wish"]["priority"], &slots[1]["wish"]),
+            (&json!(100), &json!(null))
         );
         assert_eq!(
             (&slots[1]["from"], &slots[1]["track_id"]),

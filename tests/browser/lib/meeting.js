@@ -16,6 +16,16 @@ export class Person {
     /** @type {string[]} */
     this.complaints = [];
     page.on("pageerror", (error) => this.complaints.push(String(error)));
+    /** Everything the server said, in order. @type {any[]} */
+    this.heard = [];
+    page.on("websocket", (socket) =>
+      socket.on("framereceived", ({ payload }) => this.heard.push(JSON.parse(String(payload)))),
+    );
+  }
+
+  /** What the server said of a type. @param {string} type */
+  said(type) {
+    return this.heard.filter((message) => message.type === type);
   }
 
   /**

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use kall_shared::id::{Identity, RoomId, SessionId, TrackId};
-use kall_shared::media::{Kind, Source};
+use kall_shared::id::{Identity, Mid, RoomId, SessionId, TrackId};
+use kall_shared::media::{Kind, SlotWish, Source};
 use kall_shared::signalling::{ClientMessage, Participant, Role};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -98,6 +98,8 @@ pub struct MediaSession {
     pub name: String,
     /// What it publishes, tracks that have not begun included.
     pub tracks: Vec<MediaTrack>,
+    /// What was asked for in its video slots.
+    pub wishes: Vec<(Mid, SlotWish)>,
 }
 
 /// One published track.

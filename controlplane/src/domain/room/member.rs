@@ -320,11 +320,13 @@ impl Member {
             source: track.source,
             muted: track.muted,
         });
+        let video = session.slots.iter().filter(|slot| slot.kind == Kind::Video);
         Some(MediaSession {
             session: session.id,
             identity: self.identity.clone(),
             name: self.name.clone(),
             tracks: tracks.collect(),
+            wishes: video.map(|slot| (slot.mid.clone(), slot.wish)).collect(),
         })
     }
 
