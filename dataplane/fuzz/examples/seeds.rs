@@ -254,6 +254,50 @@ fn rtcp() {
     save("srtp", "rtcp", &[&[0][..], &report].concat());
 }
 
+/// Events as the target reads them: what was sent, and what a receiver makes of it.
+fn bwe_feedback() {
+    // Eight bytes of demand: 4 Mbit/s in all, 2 Mbit/s for the next step.
+    let mut call = vec![6, 0, 0x0f, 0xa0, 0x07, 0xd0];
+    for round in 0..12u8 {
+        // A hundred packets of 1104 bytes, and all but one in twenty of them came.
+        call.extend_from_slice(&[1 | 23 << 3, 100]);
+        call.extend_from_slice(&[2 | (round & 0x1f) << 3, 100, 100]);
+        call.extend((0..100).map(|index| if index % 20 == 7 { 0 } else { 4 + round / 6 }));
+    }
+    save("bwe_feedback", "call", &call);
+    let transport = written(|buf| {
+        let feedback = twcc::Feedback {
+            sender_ssrc: 1,
+            media_ssrc: 2,
+            base_sequence: 0,
+            feedback_count: 0,
+        };
+        let arrivals: Vec<_> = (0..40)
+            .map(|index| (index % 5 > 0).then_some(900 + 9 * index))
+            .collect();
+        twcc::write(buf, &feedback, &arrivals).map(|written| written.len)
+    });
+    let estimate = written(|buf| remb::write(buf, 1, 400_000, &[2]));
+    // Fifty packets, feedback as it is on the wire, a pause, a report, another path.
+    let mut raw = vec![23 << 3, 50, 4, transport.len() as u8];
+    raw.extend_from_slice(&transport);
+    raw.extend_from_slice(&[
+        5,
+        0,
+        3,
+        0xe8,
+        23 << 3,
+        50,
+        7 | 6 << 3,
+        80,
+        4,
+        estimate.len() as u8,
+    ]);
+    raw.extend_from_slice(&estimate);
+    raw.extend_from_slice(&[7, 0, 23 << 3, 50]);
+    save("bwe_feedback", "raw", &raw);
+}
+
 fn link() {
     let params = SessionParams {
         transport: RemoteTransport {
@@ -338,6 +382,7 @@ fn main() {
     stun();
     rtp();
     rtcp();
+    bwe_feedback();
     link();
     for (target, payloads) in [
         ("vp8", &VP8[..]),

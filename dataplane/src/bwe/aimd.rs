@@ -81,9 +81,9 @@ impl Aimd {
         self.estimate
     }
 
-    /// Whether overuse was met about here before.
-    pub(super) fn is_near_capacity(&self) -> bool {
-        self.capacity.mean().is_some()
+    /// Whether overuse was met about here before, and how the estimate compares to that.
+    pub(super) fn of_capacity(&self) -> Option<f64> {
+        self.capacity.mean().map(|mean| self.estimate / mean.max(1.0))
     }
 
     /// When it last fell.

@@ -24,6 +24,10 @@ const STANDING: Duration = Duration::from_millis(10);
 /// Above this share of it, the estimate is used up.
 const SATURATING: f64 = 0.85;
 
+/// This much above the known capacity, and with no longer queue than this, the capacity has grown.
+const GROWN: f64 = 1.03;
+const NO_QUEUE: Duration = Duration::from_millis(3);
+
 /// How long after a fall the path counts as congested, at least.
 const CONGESTED: Duration = Duration::from_millis(300);
 
@@ -187,11 +191,11 @@ impl Estimator {
             self.on_rtt(received.since(sent_at));
         }
         if self.silence.on_feedback() {
-            self.prober.on_fall(now, self.usual.1);
+            self.prober.on_return(now, self.usual.1);
         }
         self.fed = Some(now);
         outcome.lost = self.settle(now);
-        self.update(now);
+        self.update(now, newest);
         outcome
     }
 
@@ -208,17 +212,25 @@ impl Estimator {
         lost
     }
 
-    fn update(&mut self, now: Time) {
-        self.usage = self.delay.usage();
-        let acked = match self.usage {
-            Usage::Over => self.delay.acked.of_queue(),
-            Usage::Normal | Usage::Under => self.delay.acked.rate(),
-        };
-        // What the path itself loses was carried to where it was lost.
-        let acked = acked.map(|acked| acked / (1.0 - self.loss.inherent()));
-        self.delay.aimd.update(now, self.usage, acked, self.rtt);
-        self.loss
-            .update(now, self.estimate as f64, self.delay.aimd.estimate());
+    /// Draws conclusions from feedback; `newest`: when the newest packet that it acknowledged was sent.
+    fn update(&mut self, now: Time, newest: Option<Time>) {
+        self.loss.update(now, self.estimate as f64);
+        // What only denies is no reason to rise.
+        if let Some(sent_at) = newest {
+            self.usage = match self.delay.usage() {
+                // It is the probe's own queue, and drains.
+                Usage::Over if self.prober.is_in_wake(sent_at) => Usage::Under,
+                usage => usage,
+            };
+            let acked = match self.usage {
+                Usage::Over => self.delay.acked.of_queue(),
+                Usage::Normal | Usage::Under => self.delay.acked.rate(),
+            };
+            // What the path itself loses was carried to where it was lost.
+            let acked = acked.map(|acked| acked / (1.0 - self.loss.inherent()));
+            self.delay.aimd.update(now, self.usage, acked, self.rtt);
+            self.loss.rise(now, self.delay.aimd.estimate());
+        }
         self.combine(now);
         self.probe(now);
     }
@@ -237,7 +249,7 @@ impl Estimator {
         };
         self.estimate = bounded(self.remb.map_or(own, |remb| remb.min(own)));
         if self.is_congested() {
-            self.prober.on_congestion(now);
+            self.prober.on_congestion(now, self.estimate as f64);
         }
         let (since, usual) = self.usual;
         let estimate = self.estimate as f64;
@@ -251,10 +263,16 @@ impl Estimator {
     }
 
     /// Whether the sender uses all it may near a known capacity: then the rate goes up by itself, and a
-    /// probe would only push others aside.
+    /// probe would only push others aside. Above that capacity and without a queue, it is known no more.
     fn is_saturating(&self) -> bool {
         let acked = self.delay.acked.rate().unwrap_or(0.0);
-        self.is_fresh() && self.delay.aimd.is_near_capacity() && acked > SATURATING * self.estimate as f64
+        self.is_fresh()
+            && acked > SATURATING * self.estimate as f64
+            && self
+                .delay
+                .aimd
+                .of_capacity()
+                .is_some_and(|share| share < GROWN || self.delay.queue.standing() > NO_QUEUE)
     }
 
     /// Whether feedback is recent enough to speak of now.
@@ -265,11 +283,12 @@ impl Estimator {
     fn probe(&mut self, now: Time) {
         let situation = Situation {
             estimate: self.estimate as f64,
-            congested: self.is_congested() || self.loss.limit().is_some(),
+            congested: self.is_congested() || self.loss.is_holding(now),
             measured: self.is_measured(),
             saturating: self.is_saturating(),
             rtt: self.rtt,
             inherent: self.loss.inherent(),
+            jitter: self.delay.queue.jitter(),
             told: self.reader.told(),
             next: self.history.next(),
         };
@@ -277,10 +296,13 @@ impl Estimator {
         if let Some(Finding::Carried { bps, saturated }) = self.prober.handle_timeout(now, &situation)
             && self.usage != Usage::Over
             // The start was a guess that the first finding may correct.
-            && (bps > self.delay.aimd.estimate() || (first && saturated))
+            && (bps > self.estimate as f64 || (first && saturated))
         {
-            self.delay.aimd.set(now, bps);
-            self.prober.on_adopted(now);
+            if bps > self.delay.aimd.estimate() || first {
+                self.delay.aimd.set(now, bps);
+            }
+            self.loss.on_probe(bps);
+            self.prober.on_adopted(now, bps);
             self.combine(now);
         }
     }
@@ -397,8 +419,8 @@ impl Estimator {
         self.now = now;
         if self.reader.poll_deadline() <= now {
             self.settle(now);
-            self.loss
-                .update(now, self.estimate as f64, self.delay.aimd.estimate());
+            self.loss.update(now, self.estimate as f64);
+            self.combine(now);
         }
         if self.silence.handle_timeout(now) {
             let half = self.estimate as f64 / 2.0;

@@ -128,7 +128,8 @@ impl Reader {
         }
         if news {
             self.clock = highest;
-            if (1..128).contains(&step) {
+            // Of numbers further on it is newer, whatever its own wrapped to.
+            if (1..128).contains(&step) || number > self.told {
                 self.count = Some(twcc.feedback_count());
             }
             self.advance(now, history, step == 1, first..number);

@@ -12,10 +12,17 @@ use super::estimator::Demand;
 use super::feedback::Acked;
 use crate::time::Time;
 
-/// How long the first probes of a path last, and later ones. Later ones ride on media whose own bursts
-/// would drown a shorter one; a queue of the path grows at most by as much.
+/// How long the first probes of a path last, and later ones at least. Later ones ride on media whose own
+/// bursts would drown a shorter one; a queue of the path grows at most by as much.
 const TIME_FIRST: Duration = Duration::from_millis(15);
-const TIME: Duration = Duration::from_millis(25);
+const TIME_MIN: Duration = Duration::from_millis(25);
+
+/// Multiple of the jitter that a probe must last to tell its rate, and the longest time.
+const TIME_JITTERS: u32 = 4;
+const TIME_MAX: Duration = Duration::from_millis(60);
+
+/// How long after its end a probe's own queue may still be on the path.
+const WAKE: Duration = Duration::from_millis(200);
 
 /// The first probe as a multiple of the estimate, and each further one of what the last one found.
 const FIRST: f64 = 3.0;
@@ -38,10 +45,11 @@ const RATE_MIN: f64 = 200_000.0;
 const INTERVAL_MIN: Duration = Duration::from_secs(3);
 const INTERVAL_MAX: Duration = Duration::from_secs(7);
 
-/// Congestion within this time of a probe shows that it found too much; the next one waits twice as long, up
-/// to this.
+/// Congestion within this time of a probe that leaves less than this share of what it found shows that it
+/// found too much; the next one waits twice as long, up to this.
 const TOO_MUCH_WITHIN: Duration = Duration::from_secs(3);
-const INTERVAL_CONGESTED_MAX: Duration = Duration::from_secs(60);
+const TOO_MUCH: f64 = 0.75;
+const INTERVAL_CONGESTED_MAX: Duration = Duration::from_secs(30);
 
 /// Least time between two probes for changing demands.
 const SPACING: Duration = Duration::from_secs(1);
@@ -80,6 +88,7 @@ pub(super) struct Situation {
     pub(super) rtt: Option<Duration>,
     /// Share of packets that the path loses anyway.
     pub(super) inherent: f64,
+    pub(super) jitter: Duration,
     /// Above the highest number that feedback spoke of.
     pub(super) told: u64,
     /// The number of the next packet.
@@ -99,9 +108,13 @@ pub(super) struct Prober {
     last: Option<Time>,
     found: Option<(Time, f64)>,
     fallen: Option<(Time, f64)>,
-    /// When the estimate became what was found.
-    adopted: Option<Time>,
+    /// When the estimate became what was found, and what that was.
+    adopted: Option<(Time, f64)>,
+    /// From when to when packets meet the last probe's queue.
+    wake: Option<(Time, Time)>,
     unanswered: u8,
+    /// All arrivals, mixed.
+    arrivals: u64,
 }
 
 impl Prober {
@@ -117,7 +130,9 @@ impl Prober {
             found: None,
             fallen: None,
             adopted: None,
+            wake: None,
             unanswered: 0,
+            arrivals: 0,
         }
     }
 
@@ -147,30 +162,38 @@ impl Prober {
         };
     }
 
-    /// Notes that the estimate fell much, from what was usual, in bits per second.
+    /// Notes that the estimate fell much, from what was usual, in bits per second. After probes that found
+    /// too much that is no reason for more.
     pub(super) fn on_fall(&mut self, now: Time, usual: f64) {
         if self.interval <= INTERVAL_MAX {
-            self.fallen = Some((now, usual));
-            self.interval = INTERVAL_MIN;
-            self.due = now + RECOVER_AFTER;
+            self.on_return(now, usual);
         }
     }
 
-    /// Notes that the estimate became what the last probe found.
-    pub(super) fn on_adopted(&mut self, now: Time) {
-        self.adopted = Some(now);
+    /// Notes that feedback is back after a silence; what was usual before it, in bits per second.
+    pub(super) fn on_return(&mut self, now: Time, usual: f64) {
+        self.fallen = Some((now, usual));
+        self.interval = INTERVAL_MIN;
+        self.due = now + RECOVER_AFTER;
     }
 
-    /// Notes congestion: what was found is true no more. If it follows at once, there are others on the link whose
-    /// share the probe took for its own.
-    pub(super) fn on_congestion(&mut self, now: Time) {
+    /// Notes that the estimate became what the last probe found.
+    pub(super) fn on_adopted(&mut self, now: Time, found: f64) {
+        self.adopted = Some((now, found));
+    }
+
+    /// Notes congestion, and the estimate it left: what was found is true no more. If it follows at once and
+    /// takes much, there are others on the link whose share the probe took for its own.
+    pub(super) fn on_congestion(&mut self, now: Time, estimate: f64) {
         self.found = None;
-        if let Some(adopted) = self.adopted.take()
-            && now.since(adopted) < TOO_MUCH_WITHIN
+        if let Some((at, found)) = self.adopted
+            && now.since(at) < TOO_MUCH_WITHIN
+            && estimate < TOO_MUCH * found
         {
-            self.interval = (self.interval * 2).min(INTERVAL_CONGESTED_MAX);
-            self.due = now + self.interval;
+            self.adopted = None;
             self.fallen = None;
+            self.interval = (self.interval * 2).min(INTERVAL_CONGESTED_MAX);
+            self.due = now + self.varied();
         }
     }
 
@@ -186,8 +209,16 @@ impl Prober {
         self.cluster.as_ref().is_some_and(Cluster::is_sending)
     }
 
+    /// Whether a packet that was sent then met the queue of a probe.
+    pub(super) fn is_in_wake(&self, sent_at: Time) -> bool {
+        self.wake
+            .is_some_and(|(from, to)| from <= sent_at && sent_at < to)
+    }
+
     /// Notes a packet that came.
     pub(super) fn on_acked(&mut self, packet: &Acked) {
+        let mixed = self.arrivals ^ packet.arrival.cast_unsigned();
+        self.arrivals = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         if let Some(cluster) = &mut self.cluster {
             cluster.on_acked(packet);
         }
@@ -247,8 +278,7 @@ impl Prober {
         } else {
             fallen
                 .filter(|before| *before > estimate)
-                .unwrap_or(next * MARGIN)
-                .min(NEXT * estimate)
+                .unwrap_or((next * MARGIN).min(NEXT * estimate))
         };
         Some(goal.max(RATE_MIN).min(most))
     }
@@ -275,7 +305,12 @@ impl Prober {
     }
 
     fn start(&mut self, now: Time, goal: f64, situation: &Situation) {
-        let time = if self.first { TIME_FIRST } else { TIME };
+        let time = if self.first {
+            TIME_FIRST
+        } else {
+            (situation.jitter * TIME_JITTERS).clamp(TIME_MIN, TIME_MAX)
+        };
+        self.wake = Some((now, now + time + WAKE));
         self.cluster = Some(Cluster::new(now, goal as u64, time, situation.next));
     }
 
@@ -319,7 +354,15 @@ impl Prober {
                 .min(INTERVAL_MAX)
                 .max(self.interval)
         };
-        self.due = now + self.interval;
+        self.due = now + self.varied();
+    }
+
+    /// The interval by three quarters to five quarters, so that calls which share a link don't probe in
+    /// step for ever. When packets arrived is as good as drawn.
+    fn varied(&self) -> Duration {
+        // Of eight bits.
+        let share = (self.arrivals >> 56) as u32;
+        self.interval * (384 + share) / 512
     }
 
     /// When there is something to do.

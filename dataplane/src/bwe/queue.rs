@@ -16,6 +16,10 @@ const RECENT: i64 = 50_000;
 /// a few milliseconds a minute, and routes change.
 const BASE: i64 = 15_000_000;
 
+/// Packets over which the jitter is averaged, and the most that one counts for, in microseconds.
+const JITTER_WEIGHT: f64 = 16.0;
+const JITTER_MAX: i64 = 1_000_000;
+
 /// A minimum over a window that moves in halves.
 #[derive(Debug, Clone, Copy, Default)]
 struct Minimum {
@@ -50,6 +54,9 @@ impl Minimum {
 pub(super) struct Queue {
     base: Minimum,
     recent: Minimum,
+    last: Option<i64>,
+    /// Microseconds.
+    jitter: f64,
 }
 
 impl Queue {
@@ -59,6 +66,15 @@ impl Queue {
         let delay = arrival.saturating_sub(sent);
         self.base.on_value(arrival, BASE, delay);
         self.recent.on_value(arrival, RECENT, delay);
+        if let Some(last) = self.last.replace(delay) {
+            let change = delay.saturating_sub(last).saturating_abs().min(JITTER_MAX) as f64;
+            self.jitter += (change - self.jitter) / JITTER_WEIGHT;
+        }
+    }
+
+    /// How much the delay differs from packet to packet, on average (RFC 3550 section 6.4.1).
+    pub(super) fn jitter(&self) -> Duration {
+        Duration::from_micros(self.jitter as u64)
     }
 
     /// How long the luckiest packets of late waited.
@@ -91,6 +107,9 @@ mod tests {
         let mut queue = Queue::default();
         feed(&mut queue, 0, 500, &[50, 90, 70, 60, 52]);
         assert!(queue.standing() <= Duration::from_millis(2), "{queue:?}");
+        let jitter = queue.jitter().as_millis();
+        // 40, 20, 10, 8 and 2 ms by turns.
+        assert!((12..22).contains(&jitter), "{jitter}");
     }
 
     #[test]

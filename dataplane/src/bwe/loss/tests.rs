@@ -58,7 +58,8 @@ impl World {
                 self.loss.on_settled(now, 1000, lost, self.standing);
             }
             if self.millis.is_multiple_of(50) {
-                self.loss.update(now, self.estimate(), self.by_delay);
+                self.loss.update(now, self.estimate());
+                self.loss.rise(now, self.by_delay);
             }
             least = least.min(self.estimate());
         }
@@ -144,7 +145,8 @@ fn stubborn(world: &mut World, packets_per_second: u64, bytes: u64) -> f64 {
         let now = Time::from_millis(world.millis);
         let lost = world.draw() < world.random;
         world.loss.on_settled(now, bytes, lost, Duration::ZERO);
-        world.loss.update(now, world.estimate(), world.by_delay);
+        world.loss.update(now, world.estimate());
+        world.loss.rise(now, world.by_delay);
         least = least.min(world.estimate());
     }
     least

@@ -2,5 +2,6 @@
 //! feedback that no receiver would write.
 
 mod call;
+mod hostile;
 mod link;
 mod scenarios;
