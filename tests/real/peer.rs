@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use webrtc::api::APIBuilder;
-use webrtc::api::interceptor_registry::{configure_nack, configure_rtcp_reports, configure_twcc};
+use webrtc::api::interceptor_registry::{configure_nack, configure_rtcp_reports, configure_twcc_sender_only};
 use webrtc::api::media_engine::{MIME_TYPE_OPUS, MIME_TYPE_VP8, MediaEngine};
 use webrtc::api::setting_engine::SettingEngine;
 use webrtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
@@ -92,7 +92,10 @@ impl Peer {
         }
         let registry = configure_nack(Registry::new(), &mut media);
         let registry = configure_rtcp_reports(registry);
-        let registry = configure_twcc(registry, &mut media).expect("transport-cc can be registered");
+        // Without feedback of its own: whoever tells how its path does is sent less when its machine is
+        // busy, and these peers count every packet.
+        let registry =
+            configure_twcc_sender_only(registry, &mut media).expect("transport-cc can be registered");
 
         let mut settings = SettingEngine::default();
         settings.set_network_types(vec![NetworkType::Udp4]);

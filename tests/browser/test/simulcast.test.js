@@ -41,12 +41,17 @@ describe("simulcast", () => {
           "Alice to send three layers",
           async () => {
             sent = await layers(alice.page);
-            return ["q", "h", "f"].every((rid) => sent[rid]?.active && sent[rid].frames > 0);
+            return ["q", "h", "f"].every((rid) => sent[rid]?.frames > 0);
           },
           { describe: () => sent },
         );
         assert.deepEqual(Object.keys(sent).sort(), ["f", "h", "q"]);
-        assert.ok(sent.q.width < sent.h.width && sent.h.width < sent.f.width, JSON.stringify(sent));
+        // Five seconds after the large tile took the largest, the others may be stopped already.
+        const widths = ["q", "h", "f"].map((rid) => sent[rid].width).filter((width) => width > 0);
+        assert.ok(
+          widths.every((width, at) => at === 0 || width > widths[at - 1]),
+          JSON.stringify(sent),
+        );
         t.diagnostic(`Alice sends ${sent.q.size}, ${sent.h.size} and ${sent.f.size}`);
         await shows(bob, alice, "f");
         await told(bob, "Alice", "high");
