@@ -31,6 +31,9 @@ const NEXT: f64 = 2.0;
 /// A probe goes on only from a finding of this share of its rate.
 const GO_ON: f64 = 0.7;
 
+/// The next probe of a row is higher by this factor at least, or it is the last.
+const GROWTH_MIN: f64 = 1.1;
+
 /// A probe goes this much beyond the step: the estimate becomes what arrived, which is never all.
 const MARGIN: f64 = 1.2;
 
@@ -110,6 +113,8 @@ pub(super) struct Prober {
     fallen: Option<(Time, f64)>,
     /// When the estimate became what was found, and what that was.
     adopted: Option<(Time, f64)>,
+    /// Probes found too much lately.
+    distrusted: bool,
     /// From when to when packets meet the last probe's queue.
     wake: Option<(Time, Time)>,
     unanswered: u8,
@@ -130,6 +135,7 @@ impl Prober {
             found: None,
             fallen: None,
             adopted: None,
+            distrusted: false,
             wake: None,
             unanswered: 0,
             arrivals: 0,
@@ -165,13 +171,14 @@ impl Prober {
     /// Notes that the estimate fell much, from what was usual, in bits per second. After probes that found
     /// too much that is no reason for more.
     pub(super) fn on_fall(&mut self, now: Time, usual: f64) {
-        if self.interval <= INTERVAL_MAX {
+        if !self.distrusted {
             self.on_return(now, usual);
         }
     }
 
     /// Notes that feedback is back after a silence; what was usual before it, in bits per second.
     pub(super) fn on_return(&mut self, now: Time, usual: f64) {
+        self.distrusted = false;
         self.fallen = Some((now, usual));
         self.interval = INTERVAL_MIN;
         self.due = now + RECOVER_AFTER;
@@ -192,6 +199,7 @@ impl Prober {
         {
             self.adopted = None;
             self.fallen = None;
+            self.distrusted = true;
             self.interval = (self.interval * 2).min(INTERVAL_CONGESTED_MAX);
             self.due = now + self.varied();
         }
@@ -326,8 +334,11 @@ impl Prober {
                 self.found = Some((now, bps));
                 let most = self.most().unwrap_or(0.0);
                 let estimate = situation.estimate.max(bps);
-                if !saturated && bps >= GO_ON * target && target < most && !situation.congested {
-                    self.start(now, (NEXT * bps).min(most), situation);
+                // Each is higher than the one before, so that they end.
+                let further = (NEXT * bps).min(most);
+                let grows = further >= GROWTH_MIN * target;
+                if !saturated && bps >= GO_ON * target && grows && !situation.congested {
+                    self.start(now, further, situation);
                     return;
                 }
                 estimate
@@ -342,18 +353,22 @@ impl Prober {
         self.first = false;
         self.fallen = None;
         let next = self.demand.next_step_bps.unwrap_or(0) as f64;
-        self.interval = if reached >= next {
-            // A step that congestion followed on is not yet reached.
-            if self.interval <= INTERVAL_MAX {
-                INTERVAL_MIN
-            } else {
-                self.interval / 2
-            }
-        } else {
+        self.interval = if reached < next {
             (self.interval + self.interval / 2)
                 .min(INTERVAL_MAX)
                 .max(self.interval)
+        } else if self.distrusted {
+            // Until one has proved right.
+            let right = |(at, _)| now.since(at) >= TOO_MUCH_WITHIN;
+            if self.adopted.is_some_and(right) {
+                (self.interval / 2).max(INTERVAL_MIN)
+            } else {
+                self.interval
+            }
+        } else {
+            INTERVAL_MIN
         };
+        self.distrusted &= self.interval > INTERVAL_MIN;
         self.due = now + self.varied();
     }
 
@@ -384,3 +399,6 @@ impl Prober {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

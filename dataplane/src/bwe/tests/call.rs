@@ -47,6 +47,8 @@ pub(super) struct Sample {
     pub(super) estimate: u64,
     /// Media as it was meant to be.
     pub(super) media: u64,
+    /// A probe lately carried the estimate.
+    pub(super) trusted: bool,
 }
 
 /// One subscriber.
@@ -221,6 +223,7 @@ impl Call {
             at: now,
             estimate: self.estimator.estimate(),
             media: self.rate(),
+            trusted: self.estimator.recently_probed(now),
         });
     }
 

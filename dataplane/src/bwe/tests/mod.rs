@@ -4,4 +4,5 @@
 mod call;
 mod hostile;
 mod link;
+mod peers;
 mod scenarios;

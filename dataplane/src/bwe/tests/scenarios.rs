@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::super::Class;
 use super::call::{Media, World};
 use super::link::Path;
 
@@ -161,6 +162,9 @@ fn a_stepped_sender_reaches_its_best_layer() {
         let kept = samples.iter().filter(|sample| sample.media >= best).count();
         let kept = kept * 100 / samples.len();
         assert!(kept >= 85, "{capacity}: at {best} for {kept} % of the time");
+        let sent = |class| call.estimator.sent_bytes(class);
+        let padding = sent(Class::Padding) * 100 / sent(Class::Video);
+        assert!(padding < 5, "{capacity}: {padding} % padding");
         let wait = call.p95_wait(20, 90);
         assert!(wait < 100, "{capacity}: {wait} ms");
     }
@@ -193,14 +197,14 @@ fn a_stepped_sender_follows_the_capacity() {
 fn nothing_is_probed_that_nobody_wants() {
     let mut world = World::new(Path::new(4_000_000), Media::Sound, 80);
     world.run(60);
-    assert_eq!(world.call().estimator.sent_bytes(super::super::Class::Padding), 0);
+    assert_eq!(world.call().estimator.sent_bytes(Class::Padding), 0);
 
     // Once at its best, a stepped sender has no more to gain either.
     let mut world = World::new(Path::new(6_000_000), Media::Layers(LAYERS), 81);
     world.run(30);
     let padding = |world: &mut World| {
         let estimator = &world.call().estimator;
-        estimator.sent_bytes(super::super::Class::Padding)
+        estimator.sent_bytes(Class::Padding)
     };
     let before = padding(&mut world);
     world.run(90);
