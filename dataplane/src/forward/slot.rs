@@ -337,11 +337,17 @@ impl Slot {
             // A publisher's padding is for the publisher's path; here it would only be a gap.
             return Err(Withheld::Dropped);
         }
-        if self.shows(source) && self.is_thinned_out(aim, layer, meta) && self.rewriter.discard(source, meta)
+        if self.shows(source)
+            && self.is_thinned_out(aim, layer, meta)
+            // Beside a loss it may be the rest of a picture that is being sent, so it leaves with its
+            // number; unless it depends on pictures that were left out.
+            && (self.rewriter.discard(source, meta) || !meta.layer_sync)
         {
             return Err(Withheld::Dropped);
         }
-        let out = self.rewriter.rewrite(now, source, meta, stream.recv.sr_pair())?;
+        // Its time is that of its arrival: how long it waited for the path is no part of its stream.
+        let sr = stream.recv.sr_pair();
+        let out = self.rewriter.rewrite(meta.arrival, source, meta, sr)?;
         if out.switched {
             self.counts.layer_changes += u64::from(self.fed_by == Some(publication) && layer != self.layer);
             self.fed_by = Some(publication);
@@ -415,7 +421,8 @@ impl Slot {
     /// The receiver can't decode until the next key frame. False when it asks too often to be
     /// listened to.
     pub fn on_keyframe_request(&mut self, now: Time) -> bool {
-        let admitted = self.requests.admit(now);
+        // A receiver repeats itself until the key frame is there; that is one request.
+        let admitted = self.nacks.is_paused() || self.requests.admit(now);
         if admitted {
             self.nacks.pause_until_keyframe();
         }

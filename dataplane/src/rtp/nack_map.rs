@@ -22,8 +22,9 @@ pub const AUDIO_ENTRIES: usize = 64;
 /// Resends of one packet; a receiver that lost it six times has a path that needs fewer packets.
 pub const RESENDS_MAX: u8 = 5;
 
-/// Least time between two resends of one packet; the round trip if that is longer, for until then the
-/// receiver can't know whether the last one came.
+/// Least time between two resends of one packet; two thirds of the round trip if that is longer. Until
+/// then the receiver can't know whether the last one came; and no later, for it asks after its own idea
+/// of the round trip, and a request refused costs it another one.
 pub const RESEND_SPACING: Duration = Duration::from_millis(20);
 
 /// Oldest audio packet worth resending: it has been concealed by then.
@@ -125,6 +126,12 @@ impl NackMap {
         self.paused = true;
     }
 
+    /// Whether the receiver's request for a key frame is not answered yet.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     /// What to resend for a number the receiver misses. The caller also asks the
     /// [`crate::rtp::RtxBudget`] and tells [`Self::on_resent`] when it did resend.
     ///
@@ -145,7 +152,7 @@ impl NackMap {
         if sent.resends >= RESENDS_MAX {
             return Err(NotResent::TooOften);
         }
-        if sent.resends > 0 && now.since(sent.resent_at) < rtt.max(RESEND_SPACING) {
+        if sent.resends > 0 && now.since(sent.resent_at) < (rtt * 2 / 3).max(RESEND_SPACING) {
             return Err(NotResent::TooSoon);
         }
         Ok(sent)
@@ -225,7 +232,7 @@ mod tests {
                 resent.push(millis);
             }
         }
-        assert_eq!(resent, [0, 50, 100, 150, 200]);
+        assert_eq!(resent, [0, 34, 68, 102, 136]);
         assert_eq!(
             map.on_nack(Time::from_millis(1000), 5, RTT),
             Err(NotResent::TooOften)

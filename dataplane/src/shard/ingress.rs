@@ -562,7 +562,13 @@ impl Shard {
 
     /// Asks the publisher that feeds a slot for a key frame of the layer the slot takes next.
     pub(super) fn request_keyframe_for(&mut self, now: Time, key: Key, slot: usize) {
-        let Some(session) = self.sessions.get(key) else {
+        // A key frame that comes before the receiver's keys is lost on it, and the next one has to wait for
+        // the spacing of requests; it is asked for when the receiver is connected.
+        let Some(session) = self
+            .sessions
+            .get(key)
+            .filter(|session| session.transport.keyed.is_some())
+        else {
             return;
         };
         let Some(slot) = session.slots.get(slot) else {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::codec::vp8;
+use crate::wire::rtcp;
 
 #[test]
 fn opus_goes_from_one_to_the_other_with_its_level() {
@@ -63,6 +64,57 @@ fn a_request_ends_with_those_who_waited() {
     assert!(asked > 1, "it is repeated while he waits");
     world.show(&bob, "4", None);
     world.pass(3000);
+    assert_eq!(world.counter("pli_sent"), asked);
+}
+
+#[test]
+fn nobody_without_keys_asks_for_a_key_frame() {
+    let mut world = World::new();
+    let mut ada = world.join("rm_1", 1000, person("ada"));
+    film(&mut world, &mut ada, 1, true);
+    let (id, _) = world.open("rm_1", person("bob"));
+    world
+        .ask(Request::SetSlot {
+            session: id,
+            mid: Mid::new("4").expect("valid"),
+            track: Some(TrackId::new("ada_cam").expect("valid")),
+            wish: SlotWish::default(),
+        })
+        .expect("accepted");
+    film(&mut world, &mut ada, 2, false);
+    world.pass(500);
+    assert_eq!(world.counter("pli_sent"), 0, "it would be lost on him");
+    assert!(world.shard.inject_keys(world.now, id, &keys(id)));
+    world.pass(100);
+    assert_eq!(world.counter("pli_sent"), 1);
+}
+
+#[test]
+fn a_receiver_that_repeats_itself_is_one_that_waits() {
+    let (mut world, mut ada, mut bob) = two();
+    film(&mut world, &mut ada, 1, true);
+    world.show(&bob, "4", Some("ada_cam"));
+    film(&mut world, &mut ada, 2, true);
+    world.pass(1000);
+    let media = bob.slot_ssrc("4");
+    let mut next = 3;
+    // Three key frames get lost on his path, and he asks ten times for each.
+    for lost in 1..=3 {
+        let asked = world.counter("pli_sent");
+        for _ in 0..10 {
+            world.send_rtcp(&mut bob, |buf| rtcp::pli::write(buf, 1, media));
+            world.pass(200);
+        }
+        assert!(world.counter("pli_sent") > asked, "key frame {lost}");
+        film(&mut world, &mut ada, next, true);
+        film(&mut world, &mut ada, next + 1, false);
+        next += 2;
+        world.pass(10);
+    }
+    // Who asks once more within ten seconds is not listened to.
+    let asked = world.counter("pli_sent");
+    world.send_rtcp(&mut bob, |buf| rtcp::pli::write(buf, 1, media));
+    world.pass(1000);
     assert_eq!(world.counter("pli_sent"), asked);
 }
 
