@@ -1,5 +1,6 @@
 //! One run of a scenario from one seed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kall_dataplane::time::Time;
@@ -23,6 +24,8 @@ pub struct Run {
     pub trace: Trace,
     /// Processor time that it took.
     pub took: Duration,
+    /// The server's counters that are not zero.
+    pub counters: BTreeMap<String, u64>,
     /// Happenings over time, for people.
     pub timeline: Vec<String>,
 }
@@ -60,6 +63,13 @@ pub fn run(scenario: &Scenario, seed: u64) -> Run {
         violations: crate::oracle::violations(&world),
         trace,
         took,
+        counters: world
+            .measures
+            .counters
+            .clone()
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .collect(),
         timeline: world.timeline(),
     }
 }

@@ -160,6 +160,12 @@ fn replay(name: &str, seed: u64) -> Result<bool, String> {
             violation.what
         ));
     }
+    let counters: Vec<String> = run
+        .counters
+        .iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    say(&format!("counters: {}", counters.join(", ")));
     for verdict in &run.verdicts {
         let holds = if verdict.holds { "holds" } else { "FAILS" };
         say(&format!(

@@ -205,11 +205,15 @@ fn check_ids(old: &Ids, new: &Ids, adjacent: bool, packet: &Emitted, found: &mut
     }
 }
 
-/// Whatever is sent whole can be decoded, unless its reference never reached the server.
+/// Whatever is sent whole can be decoded, unless its reference never reached the server, or only when
+/// another key frame had made it needless.
 fn check_references(frames: &[Frame<'_>], truth: &Truth, found: &mut Vec<Violation>) {
     let mut fates: HashMap<u32, Fate> = HashMap::new();
     let mut source: Option<Source> = None;
-    for frame in frames.iter().filter(|frame| frame.is_whole()) {
+    for (index, frame) in frames.iter().enumerate() {
+        if !frame.is_whole() {
+            continue;
+        }
         let label = frame.label();
         let fate = if label.key {
             source = Some(label.source);
@@ -224,7 +228,11 @@ fn check_references(frames: &[Frame<'_>], truth: &Truth, found: &mut Vec<Violati
             match fates.get(&label.reference) {
                 Some(fate) => *fate,
                 None => {
-                    if truth.arrived_whole(label.source, label.reference) {
+                    let superseded = frames[index..].iter().find(|later| later.label().key);
+                    let superseded = superseded.map(|key| key.first().at);
+                    if let Some(at) = truth.whole_at(label.source, label.reference)
+                        && superseded.is_none_or(|superseded| at < superseded)
+                    {
                         let what = format!("predicted from frame {}, which was not sent", label.reference);
                         report(found, frame.first(), &what);
                     }

@@ -14,6 +14,8 @@ const PACKETS_MAX: u8 = 64;
 struct FrameTruth {
     packets: u8,
     arrived: u64,
+    /// When the last packet of it came that had not come before.
+    newest: Time,
 }
 
 /// Frames of every source, by number, and the packets of every microphone.
@@ -41,13 +43,17 @@ impl Truth {
     }
 
     /// A packet of video reaches the server.
-    pub(crate) fn on_arrived(&mut self, label: &Label) {
+    pub(crate) fn on_arrived(&mut self, now: Time, label: &Label) {
         if let Some(frame) = self
             .frames
             .get_mut(&label.source)
             .and_then(|frames| frames.get_mut(label.frame as usize))
         {
-            frame.arrived |= 1 << label.packet;
+            let packet = 1 << label.packet;
+            if frame.arrived & packet == 0 {
+                frame.arrived |= packet;
+                frame.newest = now;
+            }
         }
     }
 
@@ -56,13 +62,10 @@ impl Truth {
         self.spoken.entry(peer).or_default().push(now);
     }
 
-    /// Whether all of a frame reached the server.
-    pub(super) fn arrived_whole(&self, source: Source, frame: u32) -> bool {
-        let frame = self
-            .frames
-            .get(&source)
-            .and_then(|frames| frames.get(frame as usize));
-        frame.is_some_and(|frame| frame.arrived.count_ones() == u32::from(frame.packets))
+    /// When all of a frame had reached the server, if it did.
+    pub(super) fn whole_at(&self, source: Source, frame: u32) -> Option<Time> {
+        let frame = self.frames.get(&source)?.get(frame as usize)?;
+        (frame.arrived.count_ones() == u32::from(frame.packets)).then_some(frame.newest)
     }
 
     /// When a microphone's packets reached the server.

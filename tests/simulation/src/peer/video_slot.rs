@@ -7,7 +7,7 @@ use kall_dataplane::time::Time;
 use kall_dataplane::wire::rtcp::{nack, pli};
 
 use super::transmitter::Transmitter;
-use crate::codec::{Facts, Label, Source};
+use crate::codec::{Facts, Ids, Label, Source};
 
 /// Packets remembered.
 const MEMORY: u64 = 2048;
@@ -66,8 +66,10 @@ pub(crate) struct VideoSlot {
     missing: Vec<Missing>,
     /// The first number after the last frame that was decoded.
     next: Option<u64>,
-    /// Starts of key frames after it.
-    key_starts: Vec<u64>,
+    /// Starts of frames after it that may be decoded without all that lies between.
+    entries: Vec<u64>,
+    /// TL0PICIDX of the last frame that was decoded.
+    lowest: Option<u8>,
     /// Frames that later ones may be predicted from, of this source.
     references: (Option<Source>, Vec<u32>),
     last_packet: Time,
@@ -92,7 +94,8 @@ impl VideoSlot {
             packets: vec![None; MEMORY as usize],
             missing: Vec::new(),
             next: None,
-            key_starts: Vec::new(),
+            entries: Vec::new(),
+            lowest: None,
             references: (None, Vec::new()),
             last_packet: Time::ZERO,
             stuck_since: None,
@@ -144,9 +147,10 @@ impl VideoSlot {
         if self.next.is_some_and(|next| seq < next) {
             return;
         }
-        if facts.label.key && facts.label.starts() {
-            let place = self.key_starts.partition_point(|start| *start < seq);
-            self.key_starts.insert(place, seq);
+        let enters = facts.label.key || facts.ids.is_some_and(|ids| ids.temporal == 0 || ids.sync);
+        if facts.label.starts() && enters {
+            let place = self.entries.partition_point(|start| *start < seq);
+            self.entries.insert(place, seq);
         }
         let fills = self.highest.is_some_and(|highest| seq < highest);
         if marker || fills {
@@ -204,24 +208,43 @@ impl VideoSlot {
         }
     }
 
-    /// Decodes what can be, in order; a whole key frame makes what lies before it needless.
+    /// Whether a frame needs nothing that lies between it and the last one that was decoded: a key frame,
+    /// or in temporal layers the next one that depends on the lowest only (RFC 7741 section 4.2).
+    fn enters(&self, first: u64) -> bool {
+        let Some(facts) = self.held(first).map(|held| held.facts) else {
+            return false;
+        };
+        let follows = |(ids, lowest): (Ids, u8)| {
+            let steps = ids.tl0.wrapping_sub(lowest);
+            if ids.temporal == 0 {
+                steps == 1
+            } else {
+                ids.sync && steps == 0
+            }
+        };
+        facts.label.key || facts.ids.zip(self.lowest).is_some_and(follows)
+    }
+
+    /// Decodes what can be, in order; what can be decoded without them makes earlier packets needless.
     fn decode(&mut self, now: Time) {
         loop {
-            let first = self.next.filter(|next| self.whole(*next).is_some()).or_else(|| {
-                self.key_starts
-                    .iter()
-                    .copied()
-                    .find(|start| self.whole(*start).is_some())
-            });
-            let Some((first, last)) = first.and_then(|first| Some((first, self.whole(first)?))) else {
+            let next = self.next.filter(|next| self.whole(*next).is_some());
+            let entry = || {
+                let entries = self.entries.iter().copied();
+                entries
+                    .clone()
+                    .find(|start| self.enters(*start) && self.whole(*start).is_some())
+            };
+            let Some(first) = next.or_else(entry) else { return };
+            let (Some(last), Some(held)) = (self.whole(first), self.held(first)) else {
                 return;
             };
-            let Some(held) = self.held(first) else { return };
-            let label = held.facts.label;
-            self.show(now, label);
+            let facts = held.facts;
+            self.show(now, facts.label);
+            self.lowest = facts.ids.map(|ids| ids.tl0);
             self.next = Some(last + 1);
-            self.key_starts.retain(|start| *start > last);
-            if label.key {
+            self.entries.retain(|start| *start > last);
+            if facts.label.key {
                 self.missing.retain(|missing| missing.seq > first);
                 self.gave_up = false;
             }
@@ -248,10 +271,17 @@ impl VideoSlot {
     pub(crate) fn poll(&mut self, now: Time, own_ssrc: u32, rtt: Duration, out: &mut Transmitter) {
         self.poll_nack(now, own_ssrc, rtt, out);
         let fed = now.since(self.last_packet) < FED;
-        let stuck = self.stuck_since.is_some() && now >= self.key_due;
-        if stuck && !fed {
+        if self.gave_up && self.stuck_since.is_some() {
+            // It waits for nothing any more.
+            let asked = self.key_requests.last();
+            self.key_due = asked.map_or(now, |asked| now.max(*asked + KEY_WAIT));
+        }
+        if self.stuck_since.is_none() || now < self.key_due {
+            return;
+        }
+        if !fed {
             self.stuck_since = None;
-        } else if stuck || self.gave_up && fed {
+        } else {
             self.gave_up = false;
             self.key_due = now + KEY_WAIT.max(rtt * 2);
             self.key_requests.push(now);

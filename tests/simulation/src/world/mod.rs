@@ -236,7 +236,7 @@ impl<'a> World<'a> {
         let now = self.now;
         self.trace.add_datagram(now, peer, &bytes);
         match carries {
-            Some(Carried::Video(label)) => self.truth.on_arrived(&label),
+            Some(Carried::Video(label)) => self.truth.on_arrived(now, &label),
             Some(Carried::Audio) => self.truth.on_spoken(now, self.peers[peer].peer.index),
             None => {}
         }

@@ -65,7 +65,7 @@ impl Stream {
                 captured: u64::from(number) * 10_000_000,
             };
             self.truth.on_sent(&label);
-            self.truth.on_arrived(&label);
+            self.truth.on_arrived(at, &label);
             self.packets.push(Emitted {
                 at,
                 seq: seq + u64::from(packet),
@@ -110,7 +110,7 @@ fn what_the_way_to_the_server_lost_is_not_held_against_it() {
         let label = packet.facts.label;
         stream.truth.on_sent(&label);
         if label.frame != 5 {
-            stream.truth.on_arrived(&label);
+            stream.truth.on_arrived(Time::ZERO, &label);
         }
     }
     stream.packets.retain(|packet| packet.facts.label.frame != 5);
@@ -122,6 +122,29 @@ fn a_frame_that_was_there_and_not_sent() {
     let mut stream = Stream::good();
     stream.packets.retain(|packet| packet.facts.label.frame != 5);
     stream.breaks("predicted from frame 5");
+}
+
+#[test]
+fn a_frame_that_came_when_nobody_needed_it_any_more() {
+    let mut stream = Stream::good();
+    stream.packets.retain(|packet| packet.facts.label.frame != 8);
+    let switched = stream
+        .packets
+        .iter()
+        .find(|packet| packet.facts.label.frame == 40);
+    let switched = switched.expect("it is there").at;
+    let late = |at: Time| {
+        let mut truth = Truth::default();
+        for packet in &Stream::good().packets {
+            let label = packet.facts.label;
+            truth.on_sent(&label);
+            truth.on_arrived(if label.frame == 8 { at } else { Time::ZERO }, &label);
+        }
+        let packets = stream.packets.clone();
+        Stream { truth, packets }
+    };
+    assert_eq!(late(switched).found(), [""; 0]);
+    late(Time::from_millis(switched.as_millis() - 1)).breaks("predicted from frame 8");
 }
 
 #[test]
