@@ -10,9 +10,6 @@ const FIRST_WINDOW: i64 = 500_000;
 /// Microseconds of each window after it.
 const WINDOW: i64 = 150_000;
 
-/// Microseconds of the first window after which it tells something.
-const PROVISIONAL: i64 = 100_000;
-
 /// A gap longer than this is a pause of the sender and no sample.
 const PAUSE: i64 = 1_000_000;
 
@@ -41,7 +38,6 @@ pub(super) struct AckedRate {
     /// Arrival that began the window, and the last one.
     window: Option<(i64, i64)>,
     bytes: u64,
-    last_sample_kbps: f64,
 }
 
 impl AckedRate {
@@ -87,7 +83,6 @@ impl AckedRate {
     fn sample(&mut self, elapsed_micros: i64) {
         // Bits per millisecond.
         let sample = self.bytes as f64 * 8000.0 / elapsed_micros as f64;
-        self.last_sample_kbps = sample;
         let Some(estimate) = self.estimate_kbps else {
             self.estimate_kbps = Some(sample.max(FLOOR_KBPS));
             self.variance = VARIANCE_START;
@@ -111,18 +106,6 @@ impl AckedRate {
     pub(super) fn rate(&self) -> Option<f64> {
         self.estimate_kbps.map(|kbps| kbps * 1000.0)
     }
-
-    /// The same while a queue stands, which makes packets arrive at the rate of the link: the last
-    /// window is exact then, and the filter may lag. From what there is of the first window if that isn't
-    /// full yet.
-    pub(super) fn of_queue(&self) -> Option<f64> {
-        if let Some(estimate) = self.estimate_kbps {
-            return Some(estimate.min(self.last_sample_kbps).max(FLOOR_KBPS) * 1000.0);
-        }
-        let (start, last) = self.window?;
-        let elapsed = last - start;
-        (elapsed >= PROVISIONAL).then(|| self.bytes as f64 * 8e6 / elapsed as f64)
-    }
 }
 
 #[cfg(test)]
@@ -144,7 +127,6 @@ mod tests {
         let mut acked = AckedRate::default();
         feed(&mut acked, 0, FIRST_WINDOW, 10_000);
         assert_eq!(acked.rate(), None);
-        assert!((acked.of_queue().unwrap() - 1_000_000.0).abs() < 30_000.0);
         feed(&mut acked, FIRST_WINDOW, 10_000, 10_000);
         assert!((acked.rate().unwrap() - 1_000_000.0).abs() < 10_000.0);
     }

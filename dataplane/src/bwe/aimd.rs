@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::busy_rate::Busy;
 use crate::time::Time;
 
 /// How the path is used, as growing or shrinking delay tells.
@@ -18,6 +19,15 @@ pub(super) enum Usage {
     Normal,
     /// The delay grows: a queue fills.
     Over,
+}
+
+/// What is known of the rate.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Measured {
+    /// Acknowledged of late, bits per second.
+    pub(super) acked: Option<f64>,
+    /// While a queue stands, what it does to this call.
+    pub(super) busy: Option<Busy>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +43,14 @@ const DECREASE: f64 = 0.85;
 const INCREASE_PER_SECOND: f64 = 1.08;
 
 /// The estimate rises no further than this multiple of the acknowledged rate, and some bits: what
-/// wasn't sent can't have shown that the path carries it.
-const ACKED_FACTOR: f64 = 1.5;
+/// wasn't sent can't have shown that the path carries it. What is sent comes in steps of layers, and stays
+/// between them for long; so it is probes that find the room for the next step, and not a belief that half as
+/// much again would fit.
+const ACKED_FACTOR: f64 = 1.2;
 const ACKED_EXTRA_BPS: f64 = 10_000.0;
+
+/// What is sent is this share of the estimate at least, or how fast it arrives says little of what would.
+const TELLING_SHARE: f64 = 0.5;
 
 /// Least additive increase, bits per second in each second.
 const ADDITIVE_MIN_BPS: f64 = 4_000.0;
@@ -97,22 +112,23 @@ impl Aimd {
         self.updated = now;
     }
 
-    /// Takes what the last feedback showed. `acked`: bits per second, if measured.
-    pub(super) fn update(&mut self, now: Time, usage: Usage, acked: Option<f64>, rtt: Option<Duration>) {
+    /// Takes what the last feedback showed.
+    pub(super) fn update(&mut self, now: Time, usage: Usage, measured: Measured, rtt: Option<Duration>) {
         let rtt = rtt.unwrap_or(RTT_DEFAULT);
         match usage {
             Usage::Under => self.state = State::Hold,
             Usage::Over => {
-                if let Some(acked) = acked
-                    && self.may_decrease(now, acked, rtt)
+                // Not while the queue is too young to tell what it drains at.
+                if let Some(busy) = measured.busy
+                    && self.may_decrease(now, busy.arrived, rtt)
                 {
-                    self.decrease(now, acked);
+                    self.decrease(now, busy);
                 }
                 self.state = State::Hold;
             }
             Usage::Normal if self.state == State::Hold => self.state = State::Increase,
             Usage::Normal => {
-                if let Some(acked) = acked {
+                if let Some(acked) = measured.acked {
                     self.increase(now, acked, rtt);
                 }
             }
@@ -125,7 +141,17 @@ impl Aimd {
         self.decreased.is_none_or(|last| now.since(last) >= interval) || acked < self.estimate / 2.0
     }
 
-    fn decrease(&mut self, now: Time, acked: f64) {
+    fn decrease(&mut self, now: Time, busy: Busy) {
+        self.decreased = Some(now);
+        let acked = busy.arrived;
+        if busy.sent < TELLING_SHARE * self.estimate {
+            // Whoever sends much less than it may does not know what it would get. It yields in the proportion
+            // in which the queue stretches what it sends, as others do, and not down to what it happens to
+            // send.
+            let stretched = self.estimate * (acked / busy.sent).min(1.0);
+            self.estimate = bound(self.estimate.min(DECREASE * stretched.max(acked)));
+            return;
+        }
         let mut target = DECREASE * acked;
         if target > self.estimate
             && let Some(capacity) = self.capacity.mean()
@@ -134,7 +160,6 @@ impl Aimd {
         }
         self.estimate = bound(self.estimate.min(target));
         self.capacity.on_overuse(acked);
-        self.decreased = Some(now);
     }
 
     fn increase(&mut self, now: Time, acked: f64, rtt: Duration) {
@@ -146,6 +171,9 @@ impl Aimd {
             self.estimate * INCREASE_PER_SECOND.powf(seconds)
         };
         let limit = acked * ACKED_FACTOR + ACKED_EXTRA_BPS;
+        // Above the known capacity it would go on what arrives in lucky windows only; when there is more,
+        // probes find it.
+        let limit = self.capacity.mean().map_or(limit, |mean| limit.min(mean));
         // What was once measured isn't taken back because less is sent now.
         self.estimate = bound(raised.min(limit.max(self.estimate)));
     }
@@ -228,10 +256,18 @@ mod tests {
         Time::from_millis(millis)
     }
 
+    fn all(arrived: f64, sent: f64) -> Measured {
+        Measured {
+            acked: Some(arrived),
+            busy: Some(Busy { arrived, sent }),
+        }
+    }
+
     /// Updates every 50 ms with everything that may be sent acknowledged.
     fn run(aimd: &mut Aimd, from: u64, millis: u64, usage: Usage) {
         for now in (from..from + millis).step_by(50) {
-            aimd.update(at(now), usage, Some(aimd.estimate()), RTT);
+            let rate = aimd.estimate();
+            aimd.update(at(now), usage, all(rate, rate), RTT);
         }
     }
 
@@ -246,11 +282,11 @@ mod tests {
     #[test]
     fn overuse_takes_it_below_what_arrived_and_then_it_rises_slowly() {
         let mut aimd = Aimd::new(at(0), 2e6);
-        aimd.update(at(50), Usage::Over, Some(1e6), RTT);
+        aimd.update(at(50), Usage::Over, all(1e6, 2e6), RTT);
         assert!((aimd.estimate() - 8.5e5).abs() < 1.0);
         assert_eq!(aimd.decreased(), Some(at(50)));
         // Within a round trip, and not below half: not again.
-        aimd.update(at(60), Usage::Over, Some(7e5), RTT);
+        aimd.update(at(60), Usage::Over, all(7e5, 1e6), RTT);
         assert!((aimd.estimate() - 8.5e5).abs() < 1.0);
         run(&mut aimd, 100, 1_050, Usage::Normal);
         let rise = aimd.estimate() - 8.5e5;
@@ -262,12 +298,35 @@ mod tests {
     fn does_not_rise_past_what_is_sent() {
         let mut aimd = Aimd::new(at(0), 1e6);
         for now in (50..60_000).step_by(50) {
-            aimd.update(at(now), Usage::Normal, Some(1e6), RTT);
+            aimd.update(at(now), Usage::Normal, all(1e6, 1e6), RTT);
         }
-        assert!((aimd.estimate() - 1.51e6).abs() < 1.0);
+        assert!((aimd.estimate() - 1.21e6).abs() < 1.0);
         // And keeps it when less is sent.
-        aimd.update(at(60_000), Usage::Normal, Some(1e5), RTT);
-        assert!((aimd.estimate() - 1.51e6).abs() < 1.0);
+        aimd.update(at(60_000), Usage::Normal, all(1e5, 1e5), RTT);
+        assert!((aimd.estimate() - 1.21e6).abs() < 1.0);
+    }
+
+    #[test]
+    fn rises_no_further_than_the_known_capacity() {
+        let mut aimd = Aimd::new(at(0), 1e6);
+        aimd.update(at(50), Usage::Over, all(1e6, 1.1e6), RTT);
+        for now in (100..60_000).step_by(50) {
+            aimd.update(at(now), Usage::Normal, all(0.98e6, 0.98e6), RTT);
+        }
+        assert!((aimd.estimate() - 1.0e6).abs() < 1.0, "{aimd:?}");
+        // Much more arrives: that was another link.
+        for now in (60_000..62_000).step_by(50) {
+            aimd.update(at(now), Usage::Normal, all(1.3e6, 1.3e6), RTT);
+        }
+        assert!(aimd.estimate() > 1.1e6, "{aimd:?}");
+    }
+
+    #[test]
+    fn sound_alone_does_not_pay_for_the_queues_of_others() {
+        let mut aimd = Aimd::new(at(0), 2e6);
+        aimd.update(at(50), Usage::Over, all(4e4, 5e4), RTT);
+        assert!((aimd.estimate() - 0.85 * 1.6e6).abs() < 1.0, "{aimd:?}");
+        assert_eq!(aimd.of_capacity(), None);
     }
 
     #[test]
@@ -282,7 +341,7 @@ mod tests {
         let mut aimd = Aimd::new(at(0), 1e6);
         for rate in [0.0, f64::MAX, f64::NAN, f64::INFINITY] {
             for usage in [Usage::Over, Usage::Normal, Usage::Normal] {
-                aimd.update(at(10_000), usage, Some(rate), RTT);
+                aimd.update(at(10_000), usage, all(rate, rate), RTT);
                 let bounds = super::super::ESTIMATE_MIN as f64..=super::super::ESTIMATE_MAX as f64;
                 assert!(bounds.contains(&aimd.estimate()), "{aimd:?}");
             }

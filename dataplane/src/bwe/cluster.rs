@@ -42,6 +42,9 @@ const COMPRESSED: f64 = 2.0;
 const SATURATED: f64 = 0.9;
 const SATURATED_SHARE: f64 = 0.95;
 
+/// The same where it was not full: some milliseconds are a small sample.
+const UNSATURATED_SHARE: f64 = 0.97;
+
 /// What a probe found.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Finding {
@@ -229,7 +232,7 @@ impl Cluster {
             bps: if saturated {
                 SATURATED_SHARE * arrived
             } else {
-                arrived.min(out)
+                UNSATURATED_SHARE * arrived.min(out)
             },
             saturated,
         })

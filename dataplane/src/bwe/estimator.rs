@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::acked_rate::AckedRate;
-use super::aimd::{Aimd, Usage};
+use super::aimd::{Aimd, Measured, Usage};
+use super::busy_rate::{Busy, BusyRate};
 use super::cluster::Finding;
 use super::feedback::Reader;
 use super::groups::Groups;
@@ -24,8 +25,8 @@ const STANDING: Duration = Duration::from_millis(10);
 /// Above this share of it, the estimate is used up.
 const SATURATING: f64 = 0.85;
 
-/// This much above the known capacity, and with no longer queue than this, the capacity has grown.
-const GROWN: f64 = 1.03;
+/// At this share of the known capacity, and with no longer queue than this, the capacity may have grown.
+const GROWN: f64 = 0.97;
 const NO_QUEUE: Duration = Duration::from_millis(3);
 
 /// How long after a fall the path counts as congested, at least.
@@ -63,6 +64,7 @@ pub struct Outcome {
 #[derive(Debug)]
 struct Delay {
     acked: AckedRate,
+    busy: BusyRate,
     groups: Groups,
     trendline: Trendline,
     queue: Queue,
@@ -73,6 +75,7 @@ impl Delay {
     fn new(now: Time, estimate: f64) -> Self {
         Self {
             acked: AckedRate::default(),
+            busy: BusyRate::default(),
             groups: Groups::default(),
             trendline: Trendline::new(),
             queue: Queue::default(),
@@ -176,9 +179,14 @@ impl Estimator {
             newest = newest.max(Some(packet.sent_at));
             if packet.after_gap {
                 delay.acked.on_gap();
+                delay.busy.on_gap();
             }
             delay.acked.on_acked(packet.arrival, packet.bytes);
             delay.queue.on_acked(packet.sent_at, packet.arrival);
+            let standing = delay.queue.standing();
+            delay
+                .busy
+                .on_acked(packet.sent_at, packet.arrival, packet.bytes, standing);
             if let Some(step) = delay.groups.on_acked(packet.sent_at, packet.arrival) {
                 delay.trendline.on_step(step);
             }
@@ -222,13 +230,16 @@ impl Estimator {
                 Usage::Over if self.prober.is_in_wake(sent_at) => Usage::Under,
                 usage => usage,
             };
-            let acked = match self.usage {
-                Usage::Over => self.delay.acked.of_queue(),
-                Usage::Normal | Usage::Under => self.delay.acked.rate(),
-            };
             // What the path itself loses was carried to where it was lost.
-            let acked = acked.map(|acked| acked / (1.0 - self.loss.inherent()));
-            self.delay.aimd.update(now, self.usage, acked, self.rtt);
+            let carried = |rate: f64| rate / (1.0 - self.loss.inherent());
+            let measured = Measured {
+                acked: self.delay.acked.rate().map(carried),
+                busy: self.delay.busy.rate().map(|busy| Busy {
+                    arrived: carried(busy.arrived),
+                    ..busy
+                }),
+            };
+            self.delay.aimd.update(now, self.usage, measured, self.rtt);
             self.loss.rise(now, self.delay.aimd.estimate());
         }
         self.combine(now);
@@ -263,7 +274,7 @@ impl Estimator {
     }
 
     /// Whether the sender uses all it may near a known capacity: then the rate goes up by itself, and a
-    /// probe would only push others aside. Above that capacity and without a queue, it is known no more.
+    /// probe would only push others aside. All of that capacity without a queue, and it may be known no more.
     fn is_saturating(&self) -> bool {
         let acked = self.delay.acked.rate().unwrap_or(0.0);
         self.is_fresh()
@@ -406,6 +417,12 @@ impl Estimator {
     #[must_use]
     pub fn loss_permille(&self) -> u16 {
         self.loss.permille()
+    }
+
+    /// Share of the packets that the path loses whatever the rate is; 0 to 1.
+    #[must_use]
+    pub fn path_loss(&self) -> f64 {
+        self.loss.inherent()
     }
 
     /// Bytes sent of a class, with headers.

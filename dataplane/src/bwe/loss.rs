@@ -45,6 +45,12 @@ const STANDING: Duration = Duration::from_millis(25);
 /// worth less than as many independent draws; six is one in four hundred for those.
 const OVERFLOW: f64 = 6.0;
 
+/// What is sent is this share of the estimate at least, or what arrives of it says little of what would.
+const TELLING_SHARE: f64 = 0.5;
+
+/// What is left of the estimate, besides what is lost, when less is sent than it allows.
+const FALL: f64 = 0.85;
+
 /// Packets that an experiment needs before and after.
 const EXPERIMENT_PACKETS: u32 = 40;
 
@@ -206,7 +212,14 @@ impl Loss {
                 self.lift();
             }
             Cause::Congestion => {
-                self.fall(now, delivered, seen);
+                // Whoever sends less than it may takes the same share of the loss as others, not the blame for
+                // what they send.
+                let shared = if seen.rate < TELLING_SHARE * estimate {
+                    FALL * estimate * (1.0 - loss) / (1.0 - self.tolerated)
+                } else {
+                    0.0
+                };
+                self.fall(now, delivered.max(shared), seen);
                 self.hold_until = now + self.hold;
                 self.hold = (self.hold * 2).min(HOLD_MAX);
                 self.suspected = None;

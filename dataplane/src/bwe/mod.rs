@@ -10,6 +10,7 @@
 
 mod acked_rate;
 mod aimd;
+mod busy_rate;
 mod cluster;
 mod estimator;
 mod feedback;

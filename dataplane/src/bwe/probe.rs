@@ -52,7 +52,11 @@ const INTERVAL_MAX: Duration = Duration::from_secs(7);
 /// found too much; the next one waits twice as long, up to this.
 const TOO_MUCH_WITHIN: Duration = Duration::from_secs(3);
 const TOO_MUCH: f64 = 0.75;
-const INTERVAL_CONGESTED_MAX: Duration = Duration::from_secs(30);
+const INTERVAL_CONGESTED_MAX: Duration = Duration::from_secs(15);
+
+/// A probe up to this rate, in bits per second, is of two or three packets, less than a key frame of the
+/// smallest picture, and stands between people and any picture at all: it is never put off.
+const SMALL: f64 = 1_000_000.0;
 
 /// Least time between two probes for changing demands.
 const SPACING: Duration = Duration::from_secs(1);
@@ -377,7 +381,13 @@ impl Prober {
     fn varied(&self) -> Duration {
         // Of eight bits.
         let share = (self.arrivals >> 56) as u32;
-        self.interval * (384 + share) / 512
+        let next = self.demand.next_step_bps.map_or(0.0, |next| next as f64);
+        let interval = if next * MARGIN <= SMALL {
+            INTERVAL_MIN
+        } else {
+            self.interval
+        };
+        interval * (384 + share) / 512
     }
 
     /// When there is something to do.
