@@ -2,7 +2,8 @@
 //! for each slot.
 //!
 //! A pure function. Everybody gets the lowest step first, in the order of priority; what does not fit
-//! is paused. Then the highest priority rises as far as it can, then the next; equals rise in turns.
+//! is paused, and nothing less important begins before it. Then the highest priority rises as far as it can,
+//! then the next; equals rise in turns.
 //! Rising needs more room than staying ([`RISE_PERCENT`]), so that an estimate that wavers around a
 //! sum of layers does not make them flap. Whoever may not rise yet is said by the caller, which
 //! knows the time.
@@ -85,6 +86,13 @@ impl Demand {
         self.step().map_or(0, |step| step.bps)
     }
 
+    /// What it has now costs.
+    fn held(&self) -> u64 {
+        self.current
+            .and_then(|index| self.steps().get(usize::from(index)))
+            .map_or(0, |step| step.bps)
+    }
+
     /// The next step up and what it adds.
     fn next(&self) -> Option<(u8, u64)> {
         let index = self.granted.map_or(0, |granted| granted + 1);
@@ -113,10 +121,22 @@ pub fn allocate(budget_bps: u64, demands: &mut [Demand]) -> Plan {
     // Stable for equals: who came first in the list goes first every time.
     demands.sort_unstable_by_key(|demand| (std::cmp::Reverse(demand.priority), demand.slot));
     let mut used = 0;
+    let mut room = Room {
+        budget: budget_bps,
+        held: demands.iter().map(Demand::held).sum(),
+    };
+    let mut waiting = Waiting::default();
     for demand in demands.iter_mut() {
         demand.granted = None;
-        raise(demand, budget_bps, &mut used);
+        if waiting.comes_before(demand) {
+            continue;
+        }
+        if !raise(demand, room, &mut used) {
+            waiting.add(demand, room, used);
+        }
     }
+    // Above the lowest, whatever is more than somebody has is a rise.
+    room.held = 0;
     let mut start = 0;
     while start < demands.len() {
         let priority = demands[start].priority;
@@ -130,7 +150,7 @@ pub fn allocate(budget_bps: u64, demands: &mut [Demand]) -> Plan {
         while group
             .iter_mut()
             .filter(|demand| demand.granted.is_some())
-            .fold(false, |any, demand| raise(demand, budget_bps, &mut used) | any)
+            .fold(false, |any, demand| raise(demand, room, &mut used) | any)
         {}
         start += len;
     }
@@ -147,21 +167,59 @@ pub fn allocate(budget_bps: u64, demands: &mut [Demand]) -> Plan {
     }
 }
 
-fn raise(demand: &mut Demand, budget: u64, used: &mut u64) -> bool {
+/// What may be given out.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    budget: u64,
+    /// What is given out already: as long as no more is, taking from one to begin another is no rise.
+    held: u64,
+}
+
+/// The most important slot that has to wait for its lowest step.
+#[derive(Debug, Clone, Copy, Default)]
+struct Waiting {
+    /// Its priority, and what it would have cost if it was the budget that refused it.
+    first: Option<(u8, Option<u64>)>,
+}
+
+impl Waiting {
+    fn add(&mut self, demand: &Demand, room: Room, used: u64) {
+        if self.first.is_none()
+            && let Some(step) = demand.steps().first()
+        {
+            let refused = (used + step.bps > room.budget).then_some(step.bps);
+            self.first = Some((demand.priority, refused));
+        }
+    }
+
+    /// Whether the one that waits goes first: nobody begins before it, and of what costs about as much as
+    /// it did, nothing stays. Something much smaller may still fit beside it.
+    fn comes_before(&self, demand: &Demand) -> bool {
+        let Some((priority, refused)) = self.first else {
+            return false;
+        };
+        let least = demand.steps().first().map_or(0, |step| step.bps);
+        demand.priority < priority
+            && (demand.current.is_none() || refused.is_some_and(|refused| least * 2 > refused))
+    }
+}
+
+fn raise(demand: &mut Demand, room: Room, used: &mut u64) -> bool {
     let Some((index, more)) = demand.next() else {
         return false;
     };
     let rises = demand.rises(index);
-    let needed = if rises {
-        (*used + more) * RISE_PERCENT / 100
+    let sum = *used + more;
+    let needed = if rises && sum > room.held {
+        sum * RISE_PERCENT / 100
     } else {
-        *used + more
+        sum
     };
-    if needed > budget || rises && !demand.may_rise {
+    if needed > room.budget || rises && !demand.may_rise {
         return false;
     }
     demand.granted = Some(index);
-    *used += more;
+    *used = sum;
     true
 }
 
@@ -215,6 +273,31 @@ mod tests {
             (plan.used_bps, plan.wanted_bps, plan.next_step_bps),
             (150, 2400, Some(345))
         );
+    }
+
+    #[test]
+    fn a_more_important_slot_takes_the_place_of_another() {
+        // Both fit only without the margin: the one that is shown is the less important.
+        let mut demands = [demand(0, 110, &LAYERS, Some(0)), demand(1, 120, &LAYERS, None)];
+        allocate(160, &mut demands);
+        assert_eq!(granted(&demands), [(0, None), (1, Some(0))]);
+        // It may not begin yet: nobody less important begins before it, but who is there stays.
+        let mut demands = [
+            demand(0, 110, &LAYERS, Some(0)),
+            demand(1, 120, &LAYERS, None),
+            demand(2, 110, &LAYERS, None),
+        ];
+        demands[1].may_rise = false;
+        allocate(400, &mut demands);
+        assert_eq!(granted(&demands), [(0, Some(0)), (1, None), (2, None)]);
+    }
+
+    #[test]
+    fn something_much_smaller_fits_beside_what_waits() {
+        let mut demands = [demand(0, 200, &[1500], None), demand(1, 100, &LAYERS, None)];
+        demands[1].current = Some(0);
+        allocate(500, &mut demands);
+        assert_eq!(granted(&demands), [(0, None), (1, Some(0))]);
     }
 
     #[test]
@@ -272,11 +355,24 @@ mod tests {
             let plan = allocate(budget, &mut demands);
             prop_assert!(plan.used_bps <= budget);
             prop_assert_eq!(plan.used_bps, demands.iter().map(Demand::cost).sum::<u64>());
-            // Nobody could be raised further.
-            for demand in &mut demands {
-                let mut used = plan.used_bps;
-                let mut copy = *demand;
-                prop_assert!(!raise(&mut copy, budget, &mut used));
+            // Nobody who has something could be raised further, nor the most important of those who wait.
+            let waiting = demands.iter().position(|demand| demand.granted.is_none());
+            for (index, demand) in demands.iter().enumerate() {
+                if demand.granted.is_some() || Some(index) == waiting {
+                    let mut used = plan.used_bps;
+                    let mut copy = *demand;
+                    let room = Room { budget, held: 0 };
+                    prop_assert!(!raise(&mut copy, room, &mut used));
+                }
+            }
+            // And of what is alike, nobody is shown at the cost of somebody more important.
+            for one in &demands {
+                for other in &demands {
+                    let alike = one.steps()[0].bps == other.steps()[0].bps && one.may_rise;
+                    if alike && one.priority > other.priority && other.granted.is_some() {
+                        prop_assert!(one.granted.is_some());
+                    }
+                }
             }
         }
     }

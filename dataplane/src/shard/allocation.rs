@@ -27,10 +27,18 @@ const HOLD_PAUSED: Duration = Duration::from_secs(5);
 /// in the estimate.
 const RISE_SPACING: Duration = Duration::from_secs(1);
 
+/// How long what was given is left alone afterwards, if the path does not fail outright: the key frame of
+/// a new layer is a burst, and its echo in the estimate is no verdict on the layer.
+const SETTLING: Duration = Duration::from_millis(1500);
+
+/// Unless the path carries less than this of what was given, in percent.
+const SETTLING_PERCENT: u64 = 85;
+
 /// What a sounding slot is planned with before it was measured, in bits per second.
 const AUDIO_BPS: u64 = 64_000;
 
-/// Share of the path that is left to retransmissions and feedback, in percent.
+/// Share of the path that is left to retransmissions and feedback, in percent; what the path loses by itself
+/// comes on top.
 const RESERVE_PERCENT: u64 = 5;
 
 /// A path that carries less than this of what is sent must be relieved at once, in percent: waiting for
@@ -159,12 +167,24 @@ impl Shard {
             })
             .sum();
         let budget = session.downstream.budget();
-        let share = |bps: u64| (bps - bps / 100 * RESERVE_PERCENT).saturating_sub(audio);
-        let plan = allocate(budget.map_or(u64::MAX / 1_000, share), &mut demands);
-        let whole = |bps: u64| (bps + audio) * 100 / (100 - RESERVE_PERCENT);
+        let path_loss = session.downstream.estimator.path_loss();
+        session.rtx_budget.set_path_loss(path_loss);
+        // The loss is below one half.
+        let kept = 100 - RESERVE_PERCENT - (path_loss * 100.0) as u64;
+        let share = |bps: u64| (bps / 100 * kept).saturating_sub(audio);
+        let whole = |bps: u64| (bps + audio) * 100 / kept;
         let downstream = &mut session.downstream;
+        let falls_below =
+            |percent: u64| budget.is_some_and(|budget| share(budget) < downstream.used_bps * percent / 100);
+        let relief = falls_below(RELIEF_PERCENT);
+        let settled_at = downstream.risen_at + SETTLING;
+        let settling = now < settled_at && !falls_below(SETTLING_PERCENT);
+        let budget = match budget {
+            Some(budget) if settling => Some(budget.max(downstream.used_bps)),
+            budget => budget,
+        };
+        let plan = allocate(budget.map_or(u64::MAX / 1_000, share), &mut demands);
         downstream.allocated_by = downstream.estimator.estimate();
-        let relief = budget.is_some_and(|budget| share(budget) < downstream.used_bps * RELIEF_PERCENT / 100);
         downstream.used_bps = whole(plan.used_bps);
         downstream.estimator.set_demand(
             now,
@@ -174,7 +194,8 @@ impl Shard {
             },
         );
         if !demands.is_empty() {
-            downstream.allocate_at = now + ALLOCATE_INTERVAL;
+            let next = if settling { settled_at } else { Time::FAR_FUTURE };
+            downstream.allocate_at = next.min(now + ALLOCATE_INTERVAL);
         }
         let mut risen = false;
         for demand in &demands {
@@ -231,7 +252,8 @@ impl Shard {
             None if !measured => slot.withhold(),
             None => {
                 news = slot.pause();
-                if news {
+                // What has only come may begin as soon as there is room.
+                if news && fell {
                     slot.hold_until = now + HOLD_PAUSED;
                 }
             }
