@@ -14,6 +14,15 @@ pub const SPACING_LOW: Duration = Duration::from_millis(500);
 /// Spacing of requests to a middle or high layer, whose key frames are large.
 pub const SPACING_HIGH: Duration = Duration::from_secs(1);
 
+/// What those who need a key frame see until it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meanwhile {
+    /// Nothing: they have waited since they came, and are served at the spacing of a low layer.
+    Nothing,
+    /// Another picture, or an older one.
+    Something,
+}
+
 /// A request unanswered for two round trips is repeated, within these bounds.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -41,14 +50,25 @@ impl KeyframeGate {
     }
 
     /// Somebody needs a key frame. `rtt` is the round trip to the publisher, if known.
-    pub fn request(&mut self, now: Time, rtt: Option<Duration>) {
-        self.retry = rtt
+    pub fn request(&mut self, now: Time, rtt: Option<Duration>, meanwhile: Meanwhile) {
+        let spacing = match meanwhile {
+            Meanwhile::Nothing => self.spacing.min(SPACING_LOW),
+            Meanwhile::Something => self.spacing,
+        };
+        let retry = rtt
             .map_or(RETRY_MAX, |rtt| (rtt * 2).clamp(RETRY_MIN, RETRY_MAX))
-            .max(self.spacing);
-        if self.due.is_none() {
-            let earliest = self.last_sent.map_or(now, |sent| sent + self.spacing);
-            self.due = Some(earliest.max(now));
-        }
+            .max(spacing);
+        let earliest = match (self.due, self.last_sent) {
+            // The request is on its way; it is repeated when it is lost.
+            (Some(due), Some(sent)) => due.min(sent + retry),
+            (Some(due), None) => due,
+            (None, sent) => {
+                self.retry = RETRY_MAX;
+                sent.map_or(now, |sent| sent + spacing)
+            }
+        };
+        self.retry = self.retry.min(retry);
+        self.due = Some(earliest.max(now));
     }
 
     /// A key frame begins: whoever waited has it.
@@ -92,17 +112,20 @@ impl KeyframeGate {
 /// Least time between two key frame requests of one subscriber that are listened to.
 const SUBSCRIBER_SPACING: Duration = Duration::from_millis(200);
 
-/// Requests of one subscriber that are listened to in [`SUBSCRIBER_WINDOW`].
-const SUBSCRIBER_REQUESTS: usize = 3;
+/// Time that one request of a subscriber counts for in the long run: one bad receiver must not lower
+/// everybody's picture.
+const SUBSCRIBER_INTERVAL: Duration = Duration::from_secs(2);
 
-/// See [`SUBSCRIBER_REQUESTS`]: one bad receiver must not lower everybody's picture.
-const SUBSCRIBER_WINDOW: Duration = Duration::from_secs(10);
+/// Requests that may come faster than that, after a time without any: where pictures are lost, so are the key
+/// frames that repair them.
+const SUBSCRIBER_BURST: u32 = 3;
 
 /// Bounds what one subscriber may ask for on one slot.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct SubscriberLimit {
-    heard: [Option<Time>; SUBSCRIBER_REQUESTS],
-    next: usize,
+    last: Option<Time>,
+    /// When all that was heard has been counted for.
+    even: Time,
 }
 
 impl SubscriberLimit {
@@ -110,22 +133,28 @@ impl SubscriberLimit {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            heard: [None; SUBSCRIBER_REQUESTS],
-            next: 0,
+            last: None,
+            even: Time::ZERO,
         }
     }
 
     /// Whether a PLI or FIR that came now is listened to.
     pub fn admit(&mut self, now: Time) -> bool {
-        let latest = self.heard[(self.next + SUBSCRIBER_REQUESTS - 1) % SUBSCRIBER_REQUESTS];
-        if latest.is_some_and(|at| now.since(at) < SUBSCRIBER_SPACING)
-            || self.heard[self.next].is_some_and(|at| now.since(at) < SUBSCRIBER_WINDOW)
+        let even = self.even.max(now) + SUBSCRIBER_INTERVAL;
+        if self.last.is_some_and(|at| now.since(at) < SUBSCRIBER_SPACING)
+            || even.since(now) > SUBSCRIBER_INTERVAL * SUBSCRIBER_BURST
         {
             return false;
         }
-        self.heard[self.next] = Some(now);
-        self.next = (self.next + 1) % SUBSCRIBER_REQUESTS;
+        self.last = Some(now);
+        self.even = even;
         true
+    }
+}
+
+impl Default for SubscriberLimit {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -140,12 +169,12 @@ mod tests {
         let mut gate = KeyframeGate::new(SPACING_LOW);
         let mut sent = 0;
         for millis in 0..100 {
-            gate.request(Time::from_millis(millis), RTT);
+            gate.request(Time::from_millis(millis), RTT, Meanwhile::Nothing);
             sent += u32::from(gate.poll(Time::from_millis(millis)));
         }
         gate.on_keyframe();
         // One of them came after the key frame had begun: it waits for the spacing.
-        gate.request(Time::from_millis(110), RTT);
+        gate.request(Time::from_millis(110), RTT, Meanwhile::Nothing);
         assert_eq!(gate.poll_deadline(), Time::from_millis(500));
         assert!(!gate.poll(Time::from_millis(499)));
         assert!(gate.poll(Time::from_millis(500)));
@@ -153,9 +182,24 @@ mod tests {
     }
 
     #[test]
+    fn who_sees_nothing_waits_less() {
+        let mut gate = KeyframeGate::new(SPACING_HIGH);
+        gate.request(Time::ZERO, RTT, Meanwhile::Something);
+        assert!(gate.poll(Time::ZERO));
+        gate.on_keyframe();
+        gate.request(Time::from_millis(200), RTT, Meanwhile::Something);
+        assert_eq!(gate.poll_deadline(), Time::from_millis(1_000));
+        gate.request(Time::from_millis(300), RTT, Meanwhile::Nothing);
+        assert_eq!(gate.poll_deadline(), Time::from_millis(500));
+        // Whoever is less in a hurry doesn't make others wait.
+        gate.request(Time::from_millis(400), RTT, Meanwhile::Something);
+        assert_eq!(gate.poll_deadline(), Time::from_millis(500));
+    }
+
+    #[test]
     fn a_lost_request_is_repeated_until_the_key_frame_comes() {
         let mut gate = KeyframeGate::new(SPACING_LOW);
-        gate.request(Time::ZERO, Some(Duration::from_millis(400)));
+        gate.request(Time::ZERO, Some(Duration::from_millis(400)), Meanwhile::Something);
         let mut sent = Vec::new();
         while sent.len() < 3 {
             let now = gate.poll_deadline();
@@ -168,12 +212,12 @@ mod tests {
     }
 
     #[test]
-    fn one_subscriber_is_heard_three_times_in_ten_seconds() {
+    fn one_subscriber_is_heard_three_times_and_then_every_two_seconds() {
         let mut limit = SubscriberLimit::new();
-        let heard: Vec<u64> = (0..20_000)
+        let heard: Vec<u64> = (0..9_000)
             .step_by(100)
             .filter(|&millis| limit.admit(Time::from_millis(millis)))
             .collect();
-        assert_eq!(heard, [0, 200, 400, 10_000, 10_200, 10_400]);
+        assert_eq!(heard, [0, 200, 400, 2_000, 4_000, 6_000, 8_000]);
     }
 }

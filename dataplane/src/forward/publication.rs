@@ -12,7 +12,7 @@ use kall_shared::media::{CodecParams, Kind, PublishParams, Source};
 use crate::codec::{FrameSize, h264};
 use crate::forward::dynacast::Dynacast;
 use crate::forward::flow::Flow;
-use crate::forward::keyframe::{KeyframeGate, SPACING_HIGH, SPACING_LOW};
+use crate::forward::keyframe::{KeyframeGate, Meanwhile, SPACING_HIGH, SPACING_LOW};
 use crate::forward::layers::{LAYERS_MAX, LayerView, Ranks, TrackView};
 use crate::forward::rewriter::SourceId;
 use crate::rtp::nack_generator::Noted;
@@ -166,6 +166,8 @@ pub struct Publication {
     pub source: Source,
     /// Whether forwarding is stopped.
     pub muted: bool,
+    /// When that changed last.
+    unmuted_at: Time,
     /// Whether media has come.
     pub started: bool,
     /// Its encodings, in the order of the offer.
@@ -213,6 +215,7 @@ impl Publication {
             kind: source.kind(),
             source,
             muted,
+            unmuted_at: Time::ZERO,
             started: false,
             layers: std::iter::repeat_with(layer).take(layers).collect(),
             rids: publish.rids.clone(),
@@ -361,8 +364,9 @@ impl Publication {
     }
 
     /// Stops forwarding, or restarts it with what is yet to come.
-    pub fn set_muted(&mut self, muted: bool) {
+    pub fn set_muted(&mut self, now: Time, muted: bool) {
         self.muted = muted;
+        self.unmuted_at = now;
         for layer in &mut self.layers {
             layer.keyframes.cancel();
             if let Some(stream) = &mut layer.stream {
@@ -393,7 +397,11 @@ impl Publication {
             *view = LayerView {
                 flow: layer.flow,
                 size: layer.size,
-                wanted_since: self.dynacast.wanted_since(index as u8),
+                // While it was muted nothing could appear.
+                wanted_since: self
+                    .dynacast
+                    .wanted_since(index as u8)
+                    .map(|since| since.max(self.unmuted_at)),
             };
         }
         TrackView {
@@ -508,12 +516,12 @@ impl Publication {
     }
 
     /// Asks for a key frame of a layer when its gate allows; the gate is polled by the owner.
-    pub fn request_keyframe(&mut self, now: Time, layer: u8, rtt: Duration) {
+    pub fn request_keyframe(&mut self, now: Time, layer: u8, rtt: Duration, meanwhile: Meanwhile) {
         if self.kind == Kind::Video
             && !self.muted
             && let Some(layer) = self.layers.get_mut(usize::from(layer))
         {
-            layer.keyframes.request(now, Some(rtt));
+            layer.keyframes.request(now, Some(rtt), meanwhile);
         }
     }
 

@@ -294,6 +294,12 @@ impl Slot {
         self.rewriter.source().map(|_| self.layer)
     }
 
+    /// Whether a layer of a track is what the receiver sees now.
+    #[must_use]
+    pub fn shows_layer(&self, publication: Key, layer: u8) -> bool {
+        self.shown_layer() == Some(layer) && self.fed_by == Some(publication)
+    }
+
     /// The layers it needs packets of, by bit: the one shown until the one aimed at has taken over.
     #[must_use]
     pub fn wanted_layers(&self) -> u8 {
@@ -305,7 +311,9 @@ impl Slot {
     /// Whether a key frame would start or change what is shown.
     #[must_use]
     pub fn waits_for_keyframe(&self) -> bool {
-        self.kind == Kind::Video && (self.rewriter.source().is_none() || self.rewriter.awaited().is_some())
+        // A new aim is only awaited from its first packet on, which may be the key frame's own.
+        let shows = |aim: Aim| self.shown_layer() == Some(aim.layer) && self.fed_by == self.occupant;
+        self.kind == Kind::Video && (self.rewriter.awaited().is_some() || !self.aim.is_some_and(shows))
     }
 
     /// Numbers for a packet of the occupant's `layer`.
@@ -332,6 +340,9 @@ impl Slot {
                 Relation::OtherTrack
             };
             self.rewriter.switch(source, relation);
+        } else if self.rewriter.awaited() == Some(source) {
+            // Aimed at once, and no more: what follows its key frame has not been kept.
+            return Err(Withheld::OtherSource);
         }
         if meta.payload_len == 0 && self.rewriter.discard(source, meta) {
             // A publisher's padding is for the publisher's path; here it would only be a gap.

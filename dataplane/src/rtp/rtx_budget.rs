@@ -12,6 +12,9 @@ use crate::time::Time;
 /// rate, not more packets.
 const SHARE_PERCENT: u64 = 15;
 
+/// The same at most, where the path loses packets whatever the rate is.
+const SHARE_MAX_PERCENT: u64 = 50;
+
 /// Bytes per second that are granted whatever is sent: repairs the start of a stream and a
 /// stream of few packets, at 200 kbit/s.
 const FLOOR_PER_SECOND: u64 = 25_000;
@@ -28,6 +31,7 @@ pub struct RtxBudget {
     /// In hundredths of a byte, so that a percentage is exact.
     tokens: u64,
     refilled: Time,
+    share_percent: u64,
 }
 
 impl RtxBudget {
@@ -37,12 +41,21 @@ impl RtxBudget {
         Self {
             tokens: BURST * 100,
             refilled: now,
+            share_percent: SHARE_PERCENT,
         }
+    }
+
+    /// Follows the share of packets that the path loses whatever the rate is: each of them needs another,
+    /// some of those are lost too, and losses come in clusters.
+    pub fn set_path_loss(&mut self, loss: f64) {
+        let needed = 150.0 * loss / (1.0 - loss.clamp(0.0, 0.9));
+        // Saturates, and no number is none.
+        self.share_percent = (needed as u64).clamp(SHARE_PERCENT, SHARE_MAX_PERCENT);
     }
 
     /// Notes media sent for the first time.
     pub fn on_sent(&mut self, bytes: usize) {
-        self.tokens = (self.tokens + bytes as u64 * SHARE_PERCENT).min(BURST * 100);
+        self.tokens = (self.tokens + bytes as u64 * self.share_percent).min(BURST * 100);
     }
 
     /// Takes a retransmission of `bytes` from the bucket, or refuses it.
@@ -79,6 +92,24 @@ mod tests {
         let bound = BURST + 10_000 * 1000 * SHARE_PERCENT / 100 + 10 * FLOOR_PER_SECOND;
         assert!(resent <= bound, "{resent} of {bound}");
         assert!(resent >= bound - 2000, "{resent} of {bound}");
+    }
+
+    #[test]
+    fn a_lossy_path_gets_more_within_a_bound() {
+        let resent = |loss: f64| {
+            let mut budget = RtxBudget::new(Time::ZERO);
+            budget.set_path_loss(loss);
+            let spent = (0..10_000).filter(|millis| {
+                budget.on_sent(1000);
+                budget.spend(Time::from_millis(*millis), 1000)
+            });
+            spent.count()
+        };
+        assert!(resent(0.01) == resent(0.0));
+        assert!(resent(0.2) > 2 * resent(0.0));
+        for hostile in [1.0, 50.0, f64::NAN, f64::INFINITY, -1.0] {
+            assert!(resent(hostile) < 5_500, "{hostile}");
+        }
     }
 
     #[test]

@@ -57,6 +57,17 @@ impl Outbox {
             (Kind::Audio, _) => &mut self.audio,
             (Kind::Video, _) => &mut self.video,
         };
+        Self::add(queue, item)
+    }
+
+    /// Adds a publisher's packet of a picture that others of it, or later ones, may already have left:
+    /// it goes before what is new. False when the queue is full and the item is dropped.
+    #[must_use]
+    pub fn push_late(&mut self, item: Item) -> bool {
+        Self::add(&mut self.repair, item)
+    }
+
+    fn add(queue: &mut VecDeque<Item>, item: Item) -> bool {
         if queue.len() == limits::OUTBOX_PACKETS {
             return false;
         }
@@ -143,6 +154,17 @@ mod tests {
         assert_eq!(outbox.pop_paced(), Some(again));
         assert_eq!(outbox.pop_paced(), Some(forward(2, 1)));
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn what_others_wait_for_goes_before_what_is_new() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.push(Kind::Video, forward(0, 8)));
+        assert!(outbox.push_late(forward(0, 7)));
+        // It is no more part of the queue that is dropped when it is too long.
+        assert_eq!(outbox.drop_video(0), 1);
+        assert_eq!(outbox.pop_paced(), Some(forward(0, 7)));
+        assert_eq!(outbox.pop_paced(), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::counters::Counters;
 use super::{Datagram, Shard};
 use crate::dtls::DtlsEvent;
 use crate::forward::inspect;
+use crate::forward::keyframe::Meanwhile;
 use crate::forward::publication::{Incoming, Taken};
 use crate::forward::slot::Slot;
 use crate::ice::Ignored;
@@ -31,6 +32,18 @@ use crate::wire::rtcp::{self, Rtcp};
 use crate::wire::rtp::Packet;
 use crate::wire::rtp_ext::read_transport_sequence;
 use crate::wire::stun;
+
+/// A packet's place among those of its stream that came before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// It is newer than all of them.
+    New,
+    /// It was lost, or is late.
+    Late,
+    /// So is this one, and a key frame begins with it: slots that wait for one refused its successors,
+    /// and get them again.
+    LateStart,
+}
 
 /// Hexadecimal digits of a session id at the start of a user fragment.
 pub(super) const UFRAG_ID_LEN: usize = 16;
@@ -306,7 +319,7 @@ impl Shard {
                     self.counters.rtx_in += 1;
                 }
                 if keyframe_needed {
-                    publication.request_keyframe(now, stream.layer, session.rtt);
+                    publication.request_keyframe(now, stream.layer, session.rtt, Meanwhile::Something);
                 }
                 if first_of_stream {
                     session
@@ -321,14 +334,18 @@ impl Shard {
                 if codec_changed {
                     self.check_codecs(now, publication_key);
                 }
-                self.fan_out(publication_key, stream.layer, seq, late && keyframe_start);
+                let order = match (late, keyframe_start) {
+                    (false, _) => Order::New,
+                    (true, false) => Order::Late,
+                    (true, true) => Order::LateStart,
+                };
+                self.fan_out(publication_key, stream.layer, seq, order);
             }
         }
     }
 
-    /// Hands one packet to every slot that wants its layer. `replay`: it is the start of a key frame
-    /// that came late, so slots still waiting for it refused its successors, and get them again.
-    fn fan_out(&mut self, publication_key: Key, layer: u8, seq: u64, replay: bool) {
+    /// Hands one packet to every slot that wants its layer.
+    fn fan_out(&mut self, publication_key: Key, layer: u8, seq: u64, order: Order) {
         let Some(publication) = self.publications.get(publication_key) else {
             return;
         };
@@ -348,32 +365,31 @@ impl Shard {
                 continue;
             }
             let slot = subscriber.slot;
-            let mut push = |seq| {
-                let item = Item::Forward {
-                    slot,
-                    publication: publication_key,
-                    layer,
-                    seq,
-                };
-                let pushed = session.outbox.push(kind, item);
-                if !pushed {
-                    self.counters.drop_outbox_full += 1;
-                }
-                pushed
+            let own = session.slots.get(usize::from(slot));
+            let waits = own.is_some_and(Slot::waits_for_keyframe);
+            let shown = own.is_some_and(|own| own.shows_layer(publication_key, layer));
+            let item = |seq| Item::Forward {
+                slot,
+                publication: publication_key,
+                layer,
+                seq,
             };
-            let pushed = push(seq);
-            let waits = session
-                .slots
-                .get(usize::from(slot))
-                .is_some_and(Slot::waits_for_keyframe);
-            if replay
+            // Where the layer's key frame may still be queued itself, what belongs to it keeps behind it.
+            let pushed = if order == Order::Late && kind == Kind::Video && shown {
+                session.outbox.push_late(item(seq))
+            } else {
+                session.outbox.push(kind, item(seq))
+            };
+            self.counters.drop_outbox_full += u64::from(!pushed);
+            if order == Order::LateStart
                 && waits
                 && pushed
                 && let Some(stream) = publication.stream(layer)
             {
                 // A full queue ends it, or a publisher could make work of it that no bound knows.
                 for (meta, _) in stream.ring.from(seq + 1) {
-                    if !push(meta.seq) {
+                    if !session.outbox.push(kind, item(meta.seq)) {
+                        self.counters.drop_outbox_full += 1;
                         break;
                     }
                 }
@@ -554,7 +570,7 @@ impl Shard {
             // What it sees is broken, whatever else it waits for.
             let shown = slot.shown_layer().zip(slot.occupant());
             if let Some((layer, occupant)) = shown {
-                self.request_keyframe_of(now, occupant, layer);
+                self.request_keyframe_of(now, occupant, layer, Meanwhile::Something);
             }
             self.request_keyframe_for(now, key, index);
         }
@@ -577,14 +593,19 @@ impl Shard {
         let Some((publication_key, layer)) = slot.target() else {
             return;
         };
-        self.request_keyframe_of(now, publication_key, layer);
+        let meanwhile = if slot.shown_layer().is_some() {
+            Meanwhile::Something
+        } else {
+            Meanwhile::Nothing
+        };
+        self.request_keyframe_of(now, publication_key, layer, meanwhile);
     }
 
-    fn request_keyframe_of(&mut self, now: Time, publication_key: Key, layer: u8) {
+    fn request_keyframe_of(&mut self, now: Time, publication_key: Key, layer: u8, meanwhile: Meanwhile) {
         if let Some(publication) = self.publications.get_mut(publication_key) {
             let owner = publication.owner;
             let rtt = self.sessions.get(owner).map_or(DEFAULT_RTT, |owner| owner.rtt);
-            publication.request_keyframe(now, layer, rtt);
+            publication.request_keyframe(now, layer, rtt, meanwhile);
             self.reschedule(now, owner);
         }
     }

@@ -306,7 +306,7 @@ impl Shard {
         if publication.muted == muted {
             return;
         }
-        publication.set_muted(muted);
+        publication.set_muted(now, muted);
         let subscribers = publication.subscribers.clone();
         let (owner, kind) = (publication.owner, publication.kind);
         for subscriber in subscribers {
