@@ -206,7 +206,7 @@ fn check_ids(old: &Ids, new: &Ids, adjacent: bool, packet: &Emitted, found: &mut
 }
 
 /// Whatever is sent whole can be decoded, unless its reference never reached the server, or only when
-/// another key frame had made it needless.
+/// another key frame had made it needless, or when nothing of its source was sent any more.
 fn check_references(frames: &[Frame<'_>], truth: &Truth, found: &mut Vec<Violation>) {
     let mut fates: HashMap<u32, Fate> = HashMap::new();
     let mut source: Option<Source> = None;
@@ -230,8 +230,13 @@ fn check_references(frames: &[Frame<'_>], truth: &Truth, found: &mut Vec<Violati
                 None => {
                     let superseded = frames[index..].iter().find(|later| later.label().key);
                     let superseded = superseded.map(|key| key.first().at);
+                    let shown = frames[index..]
+                        .iter()
+                        .take_while(|later| later.label().source == label.source);
+                    let last = shown.last().map(|last| last.first().at);
                     if let Some(at) = truth.whole_at(label.source, label.reference)
                         && superseded.is_none_or(|superseded| at < superseded)
+                        && last.is_some_and(|last| at < last)
                     {
                         let what = format!("predicted from frame {}, which was not sent", label.reference);
                         report(found, frame.first(), &what);

@@ -1,5 +1,6 @@
 //! Oracles of what a viewer sees: layers, freezes, pauses.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use kall_dataplane::time::Time;
@@ -28,12 +29,13 @@ pub(super) fn layer_changes(peers: &[&Connected], span: Span, bound: f64) -> Vec
     let Some(count) = counts.max() else {
         return nothing(&oracle, required);
     };
-    let rate = count as f64 / span.minutes();
+    // Of a span that is shorter than the time between two, one may fall into it.
+    let most = (bound * span.minutes()).ceil();
     vec![Verdict {
         oracle,
         measured: format!("{count} in {:.0} s", span.length().as_secs_f64()),
         required,
-        holds: rate <= bound,
+        holds: count as f64 <= most,
     }]
 }
 
@@ -65,10 +67,42 @@ pub(super) fn shows(peers: &[&Connected], slot: usize, layer: Layer, span: Span,
     }]
 }
 
-fn decoded_within(decoded: &[Decoded], span: Span) -> &[Decoded] {
+fn range_within(decoded: &[Decoded], span: Span) -> Range<usize> {
     let from = decoded.partition_point(|frame| frame.at < span.from);
-    let until = decoded.partition_point(|frame| frame.at < span.until);
-    &decoded[from..until]
+    from..decoded.partition_point(|frame| frame.at < span.until)
+}
+
+fn decoded_within(decoded: &[Decoded], span: Span) -> &[Decoded] {
+    &decoded[range_within(decoded, span)]
+}
+
+/// Longest delay that a receiver adds so that repaired pictures come in time.
+const PLAYOUT_MAX: Duration = Duration::from_millis(400);
+
+/// How much of it is given up in each second of pictures that come in time.
+const PLAYOUT_DECAY: Duration = Duration::from_millis(10);
+
+/// When each picture is shown: browsers delay all of them by about as much as the late ones need, and
+/// follow that down slowly.
+fn shown_at(decoded: &[Decoded]) -> Vec<Time> {
+    let mut least: Option<Duration> = None;
+    let mut delay = Duration::ZERO;
+    let mut shown = Vec::with_capacity(decoded.len());
+    let mut last = Time::ZERO;
+    for frame in decoded {
+        let captured = Time::ZERO + Duration::from_nanos(frame.label.captured);
+        let took = frame.at.since(captured);
+        let base = *least.insert(least.map_or(took, |least| least.min(took)));
+        let late = took - base;
+        if late > delay {
+            delay = late.min(PLAYOUT_MAX);
+        } else {
+            delay = delay.saturating_sub(PLAYOUT_DECAY.mul_f64(frame.at.since(last).as_secs_f64().min(1.0)));
+        }
+        last = frame.at;
+        shown.push(frame.at.max(captured + base + delay));
+    }
+    shown
 }
 
 /// Pictures that stood still: since when, and how long.
@@ -76,16 +110,19 @@ fn freezes_of(world: &World<'_>, peer: &Connected, slot: usize, span: Span) -> V
     let decoded = &peer.peer.video[slot].0.decoded;
     let measures = &peer.measures.slots[slot];
     let mut found = Vec::new();
-    let frames = decoded_within(decoded, span);
-    for (index, pair) in frames.windows(2).enumerate() {
-        let (before, after) = (pair[0].at, pair[1].at);
+    let shown = shown_at(decoded);
+    let range = range_within(decoded, span);
+    let (frames, shown) = (&decoded[range.clone()], &shown[range]);
+    for index in 1..frames.len() {
+        let (before, after) = (shown[index - 1], shown[index]);
         let gap = after.since(before);
-        let oldest = frames[index.saturating_sub(USUAL_OVER)].at;
-        let usual = before.since(oldest) / (index.clamp(1, USUAL_OVER) as u32);
+        let oldest = (index - 1).saturating_sub(USUAL_OVER);
+        let usual = before.since(shown[oldest]) / ((index - 1 - oldest).max(1) as u32);
+        let publisher = frames[index - 1].label.source.peer;
         let expected = !measures.paused_within(before, after)
             && !measures.changed_within(before, after)
-            && !muted_within(world, pair[0].label.source.peer, before, after);
-        if index > 0 && expected && gap > (usual * 3).max(usual + FREEZE_EXTRA) {
+            && !muted_within(world, publisher, before, after);
+        if index > 1 && expected && gap > (usual * 3).max(usual + FREEZE_EXTRA) {
             found.push((before, gap));
         }
     }
@@ -150,7 +187,7 @@ pub(super) fn freezes(
             span.length().as_secs_f64()
         ),
         required,
-        holds: *count as f64 <= per_minute * span.minutes() && length <= longest_ms,
+        holds: *count as f64 <= (per_minute * span.minutes()).ceil() && length <= longest_ms,
     }]
 }
 

@@ -133,6 +133,8 @@ fn a_frame_that_came_when_nobody_needed_it_any_more() {
         .iter()
         .find(|packet| packet.facts.label.frame == 40);
     let switched = switched.expect("it is there").at;
+    let last = stream.packets.iter().rfind(|packet| packet.at < switched);
+    let last = last.expect("it is there").at;
     let late = |at: Time| {
         let mut truth = Truth::default();
         for packet in &Stream::good().packets {
@@ -144,7 +146,9 @@ fn a_frame_that_came_when_nobody_needed_it_any_more() {
         Stream { truth, packets }
     };
     assert_eq!(late(switched).found(), [""; 0]);
-    late(Time::from_millis(switched.as_millis() - 1)).breaks("predicted from frame 8");
+    // Nothing of that source was sent any more.
+    assert_eq!(late(last).found(), [""; 0]);
+    late(Time::from_millis(last.as_millis() - 1)).breaks("predicted from frame 8");
 }
 
 #[test]
