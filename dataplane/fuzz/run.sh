@@ -37,7 +37,7 @@ modules() { sed -n 's/^pub mod \([a-z0-9_]*\);$/\1/p' "$1"; }
 parsers() {
     modules ../src/wire/mod.rs
     modules ../src/codec/mod.rs
-    printf '%s\n' srtp link signalling bwe_feedback
+    printf '%s\n' srtp dtls link signalling bwe_feedback
     # The control plane reads descriptions that browsers wrote.
     [ ! -e ../../controlplane/src/sdp/mod.rs ] || echo sdp
 }
