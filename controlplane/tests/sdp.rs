@@ -545,8 +545,8 @@ fn what_can_not_be_used_is_said() {
             .collect()
     };
     for (text, reason) in [
-        (String::new(), "empty"),
-        ("v=0\r\n".repeat(20), ""),
+        (String::new(), "v=0"),
+        ("v=0\r\n".repeat(20), "o="),
         (without("a=mid:"), "mid"),
         (without("a=ice-ufrag"), "ice-ufrag"),
         (without("a=fingerprint"), "fingerprint"),
@@ -559,6 +559,136 @@ fn what_can_not_be_used_is_said() {
         let error = negotiate(&text).map(|_| ()).expect_err(reason).to_string();
         assert!(error.contains(reason), "{error} says {reason}");
     }
+}
+
+/// One line of sound, as short as an offer can be.
+fn small_offer() -> String {
+    let fingerprint = vec!["07"; 32].join(":");
+    [
+        "v=0",
+        "o=- 1 2 IN IP4 127.0.0.1",
+        "s=-",
+        "t=0 0",
+        "a=group:BUNDLE 0",
+        &format!("a=fingerprint:sha-256 {fingerprint}"),
+        "a=ice-ufrag:h6vY",
+        "a=ice-pwd:VOkJxbRl1RmTxUk/WvJxBt",
+        "m=audio 9 UDP/TLS/RTP/SAVPF 111",
+        "c=IN IP4 0.0.0.0",
+        "a=mid:0",
+        "a=setup:actpass",
+        "a=rtcp-mux",
+        "a=sendrecv",
+        "a=rtpmap:111 opus/48000/2",
+        "",
+    ]
+    .join("\r\n")
+}
+
+/// Why an offer is refused.
+fn refusal(text: &str) -> String {
+    negotiate(text).map(|_| ()).expect_err("refused").to_string()
+}
+
+#[test]
+fn ice_words_have_the_lengths_of_rfc_8839() {
+    for (name, length, valid) in [
+        ("ice-ufrag", 3, false),
+        ("ice-ufrag", 4, true),
+        ("ice-ufrag", 256, true),
+        ("ice-ufrag", 257, false),
+        ("ice-pwd", 21, false),
+        ("ice-pwd", 22, true),
+        ("ice-pwd", 256, true),
+        ("ice-pwd", 257, false),
+    ] {
+        let text = with_lines(&small_offer(), |line| {
+            Some(match line.strip_prefix("a=") {
+                Some(own) if own.starts_with(name) => format!("a={name}:{}", "x".repeat(length)),
+                _ => line.to_owned(),
+            })
+        });
+        if valid {
+            let (_, params) = negotiate(&text).expect("usable");
+            params.validate().expect("within every bound");
+        } else {
+            assert!(refusal(&text).contains(name), "{name} of {length}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_line_does_not_share_its_mid_with_an_accepted_one() {
+    let refused = "m=audio 0 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=inactive\r\n";
+    let text = small_offer();
+    let before = text.replace("m=audio 9", &format!("{refused}m=audio 9"));
+    for text in [before, text + refused] {
+        assert!(refusal(&text).contains("used twice"), "{text}");
+    }
+}
+
+#[test]
+fn a_payload_type_has_one_meaning_and_is_one_that_the_line_lists() {
+    let text = small_offer().replace("SAVPF 111", "SAVPF 109 111 109")
+        + "a=rtpmap:111 red/48000/2\r\na=fmtp:111 111/111\r\n"
+        + "a=rtpmap:112 opus/48000/2\r\na=rtpmap:109 opus/48000/2\r\na=rtpmap:109 opus/48000/2\r\n";
+    let (_, params) = negotiate(&text).expect("usable");
+    let codecs: Vec<_> = params.lines[0]
+        .codecs
+        .iter()
+        .map(|codec| (codec.pt, codec.codec))
+        .collect();
+    assert_eq!(codecs, [(109, Codec::Opus), (111, Codec::Opus)]);
+}
+
+#[test]
+fn every_media_line_has_its_answer_or_the_offer_is_refused() {
+    // Left out, it would leave its attributes to the line before it, and shift all answers.
+    let unknown = "m=video 9 UDP/TLS/NEW 96\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\n";
+    assert!(refusal(&(small_offer() + unknown)).contains("UDP/TLS/NEW"));
+
+    let other = "m=text 9 RTP/AVP t140 x\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\n";
+    let answer = answer_to(&(small_offer() + other));
+    assert!(answer.contains("\r\nm=text 0 RTP/AVP t140\r\n"), "{answer}");
+}
+
+#[test]
+fn what_means_nothing_here_is_not_read() {
+    let noise = [
+        "a=imageattr:111 send nonsense",
+        "a=candidate:nonsense",
+        "a=rtcp-fb:111 new kind",
+        "a=x-new",
+        "b=nonsense",
+        "i=\u{1f3a5}",
+    ];
+    let text = small_offer() + &noise.join("\r\n");
+    assert_eq!(answer_to(&text), answer_to(&small_offer()));
+}
+
+/// As many lines, and as long lists, as an offer can have: read in a time that grows with the text.
+#[test]
+fn the_longest_offers_are_read() {
+    let fill = |line: &str| {
+        let text = small_offer();
+        let room = kall_shared::signalling::limits::SDP - text.len();
+        text + &line.repeat(room / line.len())
+    };
+    for line in [
+        "a=mid:0\n",
+        "b=AS:1\n",
+        "a=rtpmap:111 opus/48000\n",
+        "a=rtcp-fb:* nack\n",
+        "a=rid:0 send\n",
+        "a=ssrc:1\n",
+        "a=extmap:1 u\n",
+    ] {
+        negotiate(&fill(line)).expect("usable");
+    }
+    let images = "[x=1,y=1] ".repeat(18_000);
+    negotiate(&format!("{}a=imageattr:111 send {images}", small_offer())).expect("usable");
+    let long = format!("{}a=simulcast:send {}0", small_offer(), "0;".repeat(8_000));
+    assert!(refusal(&long).contains("too long"));
 }
 
 proptest! {
@@ -591,7 +721,8 @@ proptest! {
                 }
             }
         }
-        if let Ok((offer, params)) = negotiate(&lines.join("\r\n")) && params.validate().is_ok() {
+        if let Ok((offer, params)) = negotiate(&lines.join("\r\n")) {
+            params.validate().expect("within every bound");
             let text = answer(&offer, &params, &describe(&params), &settings());
             prop_assert!(text.starts_with("v=0\r\n"));
         }

@@ -5,7 +5,8 @@
 #
 # Fails when a parser has no target, a target no seeds, a target finds something, or does not get
 # past what its seeds already cover: a target that learns nothing tests nothing. Findings stay in
-# artifacts/<target>/; `cargo fuzz run -s none <target> <file>` repeats one.
+# artifacts/<target>/ and are printed with the command that repeats them, for a machine may be gone
+# before anybody looks.
 #
 # Without sanitizers, so that the stable toolchain will do; the parsers are safe Rust, where what
 # there is to find is a panic, an overflow, an endless loop, or a broken promise of the target.
@@ -20,6 +21,8 @@ readonly seconds SANITIZER=${FUZZ_SANITIZER:-none} CARGO_FUZZ=0.13.2
 readonly INPUT_MAX=2048
 # One input may take this many seconds before it counts as an endless loop.
 readonly TIMEOUT=5
+# Bytes of a finding that are printed: more than the longest seed has.
+readonly FINDING_MAX=16384
 
 problems=0
 problem() {
@@ -34,7 +37,7 @@ modules() { sed -n 's/^pub mod \([a-z0-9_]*\);$/\1/p' "$1"; }
 parsers() {
     modules ../src/wire/mod.rs
     modules ../src/codec/mod.rs
-    printf '%s\n' srtp link signalling bwe_feedback
+    printf '%s\n' srtp dtls link signalling bwe_feedback
     # The control plane reads descriptions that browsers wrote.
     [ ! -e ../../controlplane/src/sdp/mod.rs ] || echo sdp
 }
@@ -60,6 +63,20 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
 
+# What the run of target $1 left in artifacts/, as hex, and how to repeat it elsewhere.
+findings() {
+    local file size
+    while IFS= read -r file; do
+        size=$(stat -c %s "$file")
+        printf 'fuzz: %s: %s, %d bytes' "$1" "$file" "$size"
+        [ "$size" -le $FINDING_MAX ] || printf ', of which the first %d' $FINDING_MAX
+        printf '; to repeat it, in dataplane/fuzz:\n'
+        printf "  basenc --base16 -d >finding <<'END'\n"
+        head -c $FINDING_MAX "$file" | basenc --base16 -w 120
+        printf 'END\n  cargo fuzz run -s %s %s finding\n' "$SANITIZER" "$1"
+    done < <(find "artifacts/$1" -type f -newer "$work/$1.begun" ! -name 'slow-unit-*')
+}
+
 # The number after `cov:` or `ft:` in the lines of the log that match $2; the last of them.
 measure() { sed -n "s/^#[0-9]*\s\+$2\b.* $3: \([0-9]*\).*/\1/p" "$1" | tail -n 1; }
 
@@ -74,10 +91,12 @@ for target in "${targets[@]}"; do
     # A fresh corpus each time, or a well-fed one would have nothing left to learn.
     mkdir -p "$work/$target" "artifacts/$target"
     log=$work/$target.log
+    touch "$work/$target.begun"
     if ! cargo fuzz run -s "$SANITIZER" "$target" "$work/$target" "seeds/$target" -- \
         -max_total_time="$seconds" -max_len=$max_len -timeout=$TIMEOUT -rss_limit_mb=1024 \
         -print_final_stats=1 >"$log" 2>&1; then
         tail -n 40 "$log" >&2
+        findings "$target" >&2
         problem "$target: a finding, see above and artifacts/$target"
         failed=$((failed + 1))
         continue

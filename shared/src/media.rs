@@ -23,8 +23,12 @@ pub mod limits {
     pub const SSRCS_PER_LINE: usize = 6;
     /// Fingerprints a peer may offer.
     pub const FINGERPRINTS: usize = 4;
-    /// ICE ufrag and password, RFC 8839 section 5.4.
+    /// ICE ufrag and password at most, RFC 8839 section 5.4.
     pub const ICE_TEXT: usize = 256;
+    /// Shortest ICE ufrag: 24 random bits.
+    pub const ICE_UFRAG_MIN: usize = 4;
+    /// Shortest ICE password: 128 random bits.
+    pub const ICE_PWD_MIN: usize = 22;
 }
 
 /// Audio or video.
@@ -353,13 +357,13 @@ impl SessionParams {
     /// The first field that is out of bounds, with what is allowed.
     pub fn validate(&self) -> Result<(), InvalidValue> {
         let transport = &self.transport;
-        if !(4..=limits::ICE_TEXT).contains(&transport.ufrag.len()) {
+        if !(limits::ICE_UFRAG_MIN..=limits::ICE_TEXT).contains(&transport.ufrag.len()) {
             return Err(InvalidValue::new(
                 "transport.ufrag",
                 "4 to 256 characters (RFC 8839 section 5.4)",
             ));
         }
-        if !(22..=limits::ICE_TEXT).contains(&transport.pwd.len()) {
+        if !(limits::ICE_PWD_MIN..=limits::ICE_TEXT).contains(&transport.pwd.len()) {
             return Err(InvalidValue::new(
                 "transport.pwd",
                 "22 to 256 characters (RFC 8839 section 5.4)",

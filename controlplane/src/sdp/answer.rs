@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use kall_shared::media::{
-    Codec, CodecParams, MediaLine, SessionDescription, SessionParams, SlotDescription, Source,
+    Codec, CodecParams, ExtensionParams, MediaLine, SessionDescription, SessionParams, SlotDescription,
+    Source,
 };
 use webrtc_sdp::attribute_type::SdpAttributeDirection;
 
@@ -141,7 +142,7 @@ impl Writer<'_> {
                 self,
                 "a=extmap:{}{} {}",
                 extension.id,
-                mirrored(offered, extension.id),
+                mirrored(offered, extension),
                 extension.extension.uri()
             );
         }
@@ -277,8 +278,11 @@ impl Writer<'_> {
 }
 
 /// The direction of an extension as the answerer says it (RFC 8285 section 6).
-fn mirrored(offered: &OfferLine, id: u8) -> &'static str {
-    let own = offered.extensions.iter().find(|own| own.id == u16::from(id));
+fn mirrored(offered: &OfferLine, kept: &ExtensionParams) -> &'static str {
+    let own = offered
+        .extensions
+        .iter()
+        .find(|own| own.id == u16::from(kept.id) && own.uri == kept.extension.uri());
     match own.and_then(|own| own.direction.as_ref()) {
         Some(SdpAttributeDirection::Sendonly) => "/recvonly",
         Some(SdpAttributeDirection::Recvonly) => "/sendonly",

@@ -1,11 +1,12 @@
 //! Session descriptions (RFC 8866, RFC 8829): an offer's text in, typed parameters out, and the
 //! answer written from the parameters and the data plane's half.
 //!
-//! The grammar is the `webrtc-sdp` crate's; what is kept of an offer is decided here. The data
-//! plane never sees text.
+//! The grammar of a line is the `webrtc-sdp` crate's; which lines are read, and what is kept of
+//! them, is decided here. The data plane never sees text.
 
 mod answer;
 mod candidates;
+mod grammar;
 mod offer;
 mod params;
 

@@ -1,7 +1,10 @@
 //! What is kept of an offer, line by line. Nothing is decided here but what can't be understood.
 
+use std::collections::BTreeSet;
+
 use kall_shared::id::{Mid, Rid};
 use kall_shared::media::{Fingerprint, Kind, RemoteTransport, SsrcParams, limits};
+use webrtc_sdp::SdpSession;
 use webrtc_sdp::attribute_type::{
     RtxFmtpParameters, SdpAttribute, SdpAttributeDirection, SdpAttributeExtmap, SdpAttributeFingerprint,
     SdpAttributeFingerprintHashType, SdpAttributeFmtp, SdpAttributeFmtpParameters, SdpAttributeGroupSemantic,
@@ -9,12 +12,8 @@ use webrtc_sdp::attribute_type::{
     SdpSingleDirection, SdpSsrcGroupSemantic,
 };
 use webrtc_sdp::media_type::{SdpFormatList, SdpMedia, SdpMediaValue};
-use webrtc_sdp::{SdpSession, parse_sdp};
 
-use super::SdpError;
-
-/// Lines of an offer that are looked at, rejected ones and data channels included.
-const LINES_MAX: usize = 2 * limits::MEDIA_LINES;
+use super::{SdpError, grammar};
 
 /// Blocks of a RED packet that are looked at: browsers offer two, and repeat at most nine.
 const RED_BLOCKS_MAX: usize = 10;
@@ -115,22 +114,18 @@ impl Offer {
         if text.len() > kall_shared::signalling::limits::SDP {
             return Err(SdpError::TooLong);
         }
-        let session = parse_sdp(text, false).map_err(|error| SdpError::Grammar(error.to_string()))?;
-        if session.media.len() > LINES_MAX {
-            return Err(SdpError::Session("too many media lines"));
-        }
+        let session = grammar::parse(text)?;
         let bundle = bundle(&session);
         let mut lines = Vec::with_capacity(session.media.len());
         let mut transport = None;
         for (index, media) in session.media.iter().enumerate() {
             let line = line(&session, media, index, bundle)?;
-            if line.usable && line.kind.is_some() {
-                if lines.iter().any(|earlier: &OfferLine| earlier.mid == line.mid) {
-                    return Err(fault(&line.mid, "its mid is used twice"));
-                }
-                if transport.is_none() {
-                    transport = Some(remote_transport(&session, media, &line.mid)?);
-                }
+            // RFC 5888 section 4. A refused line keeps its mid, and is told from an accepted one by it.
+            if lines.iter().any(|earlier: &OfferLine| earlier.mid == line.mid) {
+                return Err(fault(&line.mid, "its mid is used twice"));
+            }
+            if line.usable && line.kind.is_some() && transport.is_none() {
+                transport = Some(remote_transport(&session, media, &line.mid)?);
             }
             lines.push(line);
         }
@@ -219,6 +214,10 @@ fn line(
 
 impl OfferLine {
     fn read_attributes(&mut self, media: &SdpMedia) {
+        let listed: &[u32] = match media.get_formats() {
+            SdpFormatList::Integers(list) => list,
+            SdpFormatList::Strings(_) | SdpFormatList::Unknown(_) => &[],
+        };
         let mut feedback = Vec::new();
         let mut formats = Vec::new();
         for attribute in media.get_attributes() {
@@ -231,6 +230,11 @@ impl OfferLine {
                 _ => {}
             }
         }
+        // RFC 8866 section 5.14: what the m= line does not list is not offered, and its order is
+        // the offerer's preference.
+        let place = |codec: &OfferedCodec| listed.iter().position(|pt| *pt == u32::from(codec.pt));
+        self.codecs.retain(|codec| place(codec).is_some());
+        self.codecs.sort_by_key(place);
         for fmtp in formats {
             self.add_format(fmtp);
         }
@@ -247,7 +251,11 @@ impl OfferLine {
         self.ssrcs.truncate(limits::SSRCS_PER_LINE);
     }
 
+    /// A payload type has one meaning: the first that is given.
     fn add_codec(&mut self, map: &SdpAttributeRtpmap) {
+        if self.codecs.iter().any(|codec| codec.pt == map.payload_type) {
+            return;
+        }
         self.codecs.push(OfferedCodec {
             pt: map.payload_type,
             name: map.codec_name.to_ascii_lowercase(),
@@ -273,11 +281,8 @@ impl OfferLine {
             unknown_tokens,
             ..
         } = &fmtp.parameters;
-        let codecs = self
-            .codecs
-            .iter_mut()
-            .filter(|codec| codec.pt == fmtp.payload_type);
-        for codec in codecs {
+        let codec = self.codecs.iter_mut().find(|codec| codec.pt == fmtp.payload_type);
+        if let Some(codec) = codec {
             match codec.name.as_str() {
                 "rtx" => codec.apt = rtx.as_ref().map(|RtxFmtpParameters { apt, .. }| *apt),
                 "red" => codec.blocks = encodings.iter().copied().take(RED_BLOCKS_MAX).collect(),
@@ -346,7 +351,7 @@ impl OfferLine {
     /// Simulcast layers in the order of the offer (RFC 8853): of alternatives the first, a leading
     /// `~` (paused) makes no difference, and only what `a=rid` declares.
     fn read_layers(&mut self, media: &SdpMedia) {
-        let declared: Vec<&str> = media
+        let declared: BTreeSet<&str> = media
             .get_attributes()
             .iter()
             .filter_map(|attribute| match attribute {
@@ -361,7 +366,7 @@ impl OfferLine {
             return;
         };
         let layers = simulcast.send.iter().filter_map(|version| version.ids.first());
-        for layer in layers.filter(|layer| declared.contains(&layer.id.as_str())) {
+        for layer in layers.filter(|layer| declared.contains(layer.id.as_str())) {
             if let Ok(rid) = Rid::new(layer.id.as_str())
                 && !self.rids.contains(&rid)
                 && self.rids.len() < limits::RIDS_PER_LINE
@@ -407,6 +412,12 @@ fn remote_transport(session: &SdpSession, media: &SdpMedia, mid: &Mid) -> Result
     let Some(SdpAttribute::IcePwd(pwd)) = find(SdpAttributeType::IcePwd) else {
         return Err(fault(mid, "no ice-pwd"));
     };
+    if !(limits::ICE_UFRAG_MIN..=limits::ICE_TEXT).contains(&ufrag.len()) {
+        return Err(fault(mid, "ice-ufrag must have 4 to 256 characters"));
+    }
+    if !(limits::ICE_PWD_MIN..=limits::ICE_TEXT).contains(&pwd.len()) {
+        return Err(fault(mid, "ice-pwd must have 22 to 256 characters"));
+    }
     if let Some(SdpAttribute::Setup(SdpAttributeSetup::Passive | SdpAttributeSetup::Holdconn)) =
         find(SdpAttributeType::Setup)
     {

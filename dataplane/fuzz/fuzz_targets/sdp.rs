@@ -2,12 +2,15 @@
 //! bound and answered with a description that can be read and mirrors the offer's lines.
 #![no_main]
 
+use std::collections::BTreeSet;
+
 use kall_shared::id::TrackId;
 use kall_shared::media::{
     Codec, Fingerprint, Kind, PublishParams, SessionDescription, SlotDescription, Source,
 };
 use libfuzzer_sys::fuzz_target;
 use sdp::{AnswerSettings, Offer, Rules};
+use webrtc_sdp::media_type::SdpFormatList;
 
 #[path = "../../../controlplane/src/sdp/mod.rs"]
 #[allow(
@@ -73,7 +76,25 @@ fuzz_target!(|bytes: &[u8]| {
         audio_channels: 1,
     };
     let answer = sdp::answer(&offer, &params, &description, &settings);
-    let answer = webrtc_sdp::parse_sdp(&answer, false).expect("own output");
-    let offered = webrtc_sdp::parse_sdp(text, false).expect("parsed before");
-    assert_eq!(answer.media.len(), offered.media.len());
+    let answer = webrtc_sdp::parse_sdp(&answer, true).expect("own output");
+    let offered: Vec<&str> = text.lines().filter(|line| line.starts_with("m=")).collect();
+    assert_eq!(answer.media.len(), offered.len(), "every line has its answer");
+    for (line, offered) in answer.media.iter().zip(offered) {
+        let SdpFormatList::Integers(formats) = line.get_formats() else {
+            assert_eq!(line.get_port(), 0, "only sound and pictures are accepted");
+            continue;
+        };
+        let known = |pt: &&u32| {
+            offered
+                .split_whitespace()
+                .skip(3)
+                .any(|word| word.parse() == Ok(**pt))
+        };
+        assert!(
+            formats.iter().all(|pt| known(&pt)),
+            "no payload type but those offered"
+        );
+        let distinct = formats.iter().collect::<BTreeSet<_>>().len();
+        assert_eq!(distinct, formats.len(), "a payload type has one meaning");
+    }
 });

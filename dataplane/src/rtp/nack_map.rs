@@ -180,6 +180,9 @@ impl NackMap {
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
