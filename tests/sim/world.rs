@@ -276,7 +276,7 @@ impl World {
                     shard.handle_datagram(
                         now,
                         Datagram {
-                            from: address(client),
+                            from: address(client).into(),
                             to: SERVER,
                             received: now,
                             data,
@@ -299,7 +299,7 @@ impl World {
             for run in self.batch.runs() {
                 assert_eq!(run.from, SERVER, "replies leave from where the peer sends to");
                 let client = (0..self.peers.len())
-                    .find(|client| address(*client) == run.to)
+                    .find(|client| address(*client) == run.to.socket())
                     .expect("one of the clients");
                 let segments = self.batch.bytes(run).chunks(usize::from(run.segment));
                 sent.extend(segments.map(|segment| (client, segment.to_vec())));
