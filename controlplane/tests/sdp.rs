@@ -82,6 +82,7 @@ fn describe(params: &SessionParams) -> SessionDescription {
 fn settings() -> AnswerSettings {
     AnswerSettings {
         addresses: vec!["127.0.0.1".parse().expect("ip"), "192.0.2.1".parse().expect("ip")],
+        tcp_port: None,
         version: 1,
         max_bitrate: 3_000_000,
         screen_share_bitrate: 5_000_000,

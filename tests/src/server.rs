@@ -109,7 +109,16 @@ impl Server {
     fn run_dataplane(&self) -> Child {
         let log = File::create(self.folder().join("own-dataplane.log")).expect("a log file");
         Command::new(program("kall-dataplane"))
-            .args(["--bind", "127.0.0.1", "--udp-port", "0", "--cores", "1"])
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--udp-port",
+                "0",
+                "--tcp-port",
+                "0",
+                "--cores",
+                "1",
+            ])
             .args(["--io", self.io.name(), "--control-socket"])
             .arg(self.folder().join("dataplane.sock"))
             .current_dir(self.folder())
