@@ -188,6 +188,28 @@ describe("a meeting", () => {
       expect(network.socket.last("offer")).toMatchObject({ sdp: expect.stringContaining("ICE 1") as string });
     });
 
+    it("repeats the offer when the socket was as dead as the media", async () => {
+      await connect();
+      connections.last.become("disconnected");
+      await settle();
+      network.timers.advance(9000);
+      connections.last.become("failed");
+      await settle();
+      expect(connections.all).toHaveLength(1);
+      network.socket.drop();
+      await settle();
+      network.timers.advance(250);
+      await enter({ resumed: true });
+      expect(connections.all).toHaveLength(1);
+      expect(network.socket.last("offer")).toMatchObject({ sdp: expect.stringContaining("ICE 1") as string });
+      await answerOffer();
+      connections.last.become("connected");
+      network.timers.advance(8000);
+      await settle();
+      expect(connections.all).toHaveLength(1);
+      expect(meeting.state.media).toBe("connected");
+    });
+
     it("builds a new one when that does not help", async () => {
       await connect();
       connections.last.become("disconnected");

@@ -52,8 +52,8 @@ export const realEnvironment: MeetingEnvironment = {
 };
 
 /**
- * How long a restart of ICE may take before a new connection is built, in milliseconds: some rounds of checks
- * over a slow path. Browsers themselves wait for half a minute.
+ * How long a restart of ICE may take after its answer before a new connection is built, in milliseconds: some
+ * rounds of checks over a slow path. Browsers themselves wait for half a minute.
  */
 const RESTART_WAIT_MS = 8000;
 
@@ -210,8 +210,7 @@ export class Meeting {
   private entered(joined: Joined): void {
     this.joined = joined;
     const { media } = this.current;
-    const hopeless = media === "failed" && this.course !== "worked";
-    if (joined.resumed && this.peer && !hopeless) {
+    if (joined.resumed && this.peer && !(media === "failed" && this.isHopeless(this.peer))) {
       // The media session lived on: the same connection goes on with it, if need be over another path.
       if (this.course === "worked" && media !== "connected") this.restart(this.peer);
       else if (this.peer.needsNegotiation) void this.negotiate(this.peer);
@@ -266,6 +265,7 @@ export class Meeting {
   private async negotiate(peer: Peer, exchange = () => peer.negotiate()): Promise<void> {
     try {
       await exchange();
+      if (this.peer === peer && this.course === "restarting") this.awaitRestart();
       if (this.peer === peer && this.signalling.state.name === "joined") this.subscriptions.open();
     } catch (error) {
       // A replaced connection's failure is nobody's; a lost socket's offer is repeated on return.
@@ -311,18 +311,29 @@ export class Meeting {
     // With the socket away, `joined` decides after the return.
     if (!this.peer || this.signalling.state.name !== "joined") return;
     if (this.course === "worked") this.restart(this.peer);
-    // A restart under way has its time, whatever the browser thinks of the old path meanwhile.
-    else if (this.current.media === "failed" && this.restartTimer === undefined) this.later(() => void this.buildPeer());
+    else if (this.current.media === "failed" && this.isHopeless(this.peer)) this.later(() => void this.buildPeer());
+  }
+
+  /**
+   * Whether nothing but a new connection can help one that failed. A restart under way has its time,
+   * whatever the browser thinks of the old path meanwhile: its offer may be on a socket that is as
+   * dead as the media, and is repeated on the next.
+   */
+  private isHopeless(peer: Peer): boolean {
+    return this.course === "new" || (this.course === "restarting" && this.restartTimer === undefined && !peer.needsNegotiation);
   }
 
   private restart(peer: Peer): void {
     this.course = "restarting";
+    void this.negotiate(peer, () => peer.restartIce());
+  }
+
+  private awaitRestart(): void {
     this.clearRestart();
     this.restartTimer = this.environment.timers.set(() => {
       this.restartTimer = undefined;
       if (this.signalling.state.name === "joined") void this.buildPeer();
     }, RESTART_WAIT_MS);
-    void this.negotiate(peer, () => peer.restartIce());
   }
 
   private clearRestart(): void {
