@@ -236,9 +236,11 @@ impl Core {
             shard,
             driver,
             connections,
+            busy,
             ..
         } = self;
-        let ready = driver.take_connections_ready();
+        // A driver that did not sleep may not have looked.
+        let ready = driver.take_connections_ready() || (*busy && !connections.is_empty());
         let counters = driver.counters();
         let mut sink = |event: Event<'_>| pass_on(shard, now, event);
         connections.adopt(now, counters, &mut sink);
@@ -247,7 +249,7 @@ impl Core {
         } else {
             0
         };
-        connections.expire(now, counters, |address| self.shard.is_validated(address));
+        connections.expire(now, counters, |address| shard.is_validated(address));
         Ok(taken)
     }
 
