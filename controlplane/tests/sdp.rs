@@ -216,6 +216,49 @@ fn every_line_is_mirrored_and_the_data_channel_stays_outside_the_bundle() {
 }
 
 #[test]
+fn passive_tcp_candidates_stand_behind_those_of_udp() {
+    let (offer, params) = negotiate(&offer_text("chromium_offer.sdp")).expect("a usable offer");
+    let with_port = |tcp_port| {
+        let settings = AnswerSettings {
+            tcp_port,
+            ..settings()
+        };
+        answer(&offer, &params, &describe(&params), &settings)
+    };
+    assert!(!with_port(None).contains(" tcp "));
+    let text = with_port(Some(7881));
+    webrtc_sdp::parse_sdp(&text, true).expect("legal");
+    let candidates: Vec<Vec<&str>> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("a=candidate:"))
+        .map(|line| line.split(' ').collect())
+        .collect();
+    let ways: Vec<String> = candidates
+        .iter()
+        .map(|fields| [fields[2], fields[4], fields[5]].join(" "))
+        .collect();
+    assert_eq!(
+        ways,
+        [
+            "udp 127.0.0.1 7882",
+            "udp 192.0.2.1 7882",
+            "tcp 127.0.0.1 7881",
+            "tcp 192.0.2.1 7881"
+        ]
+    );
+    assert_eq!(candidates[2][6..], ["typ", "host", "tcptype", "passive"]);
+    let priority = |fields: &Vec<&str>| fields[3].parse::<u32>().expect("a number");
+    assert!(
+        candidates
+            .windows(2)
+            .all(|pair| priority(&pair[0]) > priority(&pair[1]))
+    );
+    let mut foundations: Vec<&str> = candidates.iter().map(|fields| fields[0]).collect();
+    foundations.dedup();
+    assert_eq!(foundations.len(), 4);
+}
+
+#[test]
 fn simulcast_is_answered_with_the_same_rids() {
     for name in ["chromium_offer.sdp", "firefox_offer.sdp"] {
         let text = answer_to(&offer_text(name));
