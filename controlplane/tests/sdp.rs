@@ -82,6 +82,7 @@ fn describe(params: &SessionParams) -> SessionDescription {
 fn settings() -> AnswerSettings {
     AnswerSettings {
         addresses: vec!["127.0.0.1".parse().expect("ip"), "192.0.2.1".parse().expect("ip")],
+        tcp_port: None,
         version: 1,
         max_bitrate: 3_000_000,
         screen_share_bitrate: 5_000_000,
@@ -212,6 +213,49 @@ fn every_line_is_mirrored_and_the_data_channel_stays_outside_the_bundle() {
         assert_eq!(text.matches("a=end-of-candidates").count(), 1);
         assert!(text.contains("127.0.0.1 7882 typ host"));
     }
+}
+
+#[test]
+fn passive_tcp_candidates_stand_behind_those_of_udp() {
+    let (offer, params) = negotiate(&offer_text("chromium_offer.sdp")).expect("a usable offer");
+    let with_port = |tcp_port| {
+        let settings = AnswerSettings {
+            tcp_port,
+            ..settings()
+        };
+        answer(&offer, &params, &describe(&params), &settings)
+    };
+    assert!(!with_port(None).contains(" tcp "));
+    let text = with_port(Some(7881));
+    webrtc_sdp::parse_sdp(&text, true).expect("legal");
+    let candidates: Vec<Vec<&str>> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("a=candidate:"))
+        .map(|line| line.split(' ').collect())
+        .collect();
+    let ways: Vec<String> = candidates
+        .iter()
+        .map(|fields| [fields[2], fields[4], fields[5]].join(" "))
+        .collect();
+    assert_eq!(
+        ways,
+        [
+            "udp 127.0.0.1 7882",
+            "udp 192.0.2.1 7882",
+            "tcp 127.0.0.1 7881",
+            "tcp 192.0.2.1 7881"
+        ]
+    );
+    assert_eq!(candidates[2][6..], ["typ", "host", "tcptype", "passive"]);
+    let priority = |fields: &Vec<&str>| fields[3].parse::<u32>().expect("a number");
+    assert!(
+        candidates
+            .windows(2)
+            .all(|pair| priority(&pair[0]) > priority(&pair[1]))
+    );
+    let mut foundations: Vec<&str> = candidates.iter().map(|fields| fields[0]).collect();
+    foundations.dedup();
+    assert_eq!(foundations.len(), 4);
 }
 
 #[test]

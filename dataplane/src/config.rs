@@ -139,6 +139,14 @@ struct Args {
         value_name = "PORT"
     )]
     udp_port: u16,
+    /// TCP port of all cores for peers without UDP (ICE-TCP); 0 = off
+    #[arg(
+        long,
+        env = "KALL_DATAPLANE__TCP_PORT",
+        default_value_t = 7881,
+        value_name = "PORT"
+    )]
+    tcp_port: u16,
     /// auto (CPUs - 1, at least 1), a number, or a list of CPU ids such as 2,3,4
     #[arg(
         long,
@@ -184,10 +192,12 @@ struct Args {
 pub struct Config {
     /// Where the control plane connects.
     pub control_socket: PathBuf,
-    /// Address of the UDP sockets.
+    /// Address of the sockets.
     pub bind: IpAddr,
     /// First UDP port; 0 = any free ones.
     pub udp_port: u16,
+    /// Port of ICE over TCP; 0 = off.
+    pub tcp_port: u16,
     /// CPU id of each core's thread; entry i listens on `udp_port + i`.
     pub cpus: Vec<usize>,
     /// Addresses told to clients; empty: the local ones.
@@ -288,6 +298,7 @@ impl Args {
             control_socket: self.control_socket,
             bind: self.bind,
             udp_port: self.udp_port,
+            tcp_port: self.tcp_port,
             cpus,
             advertise,
             io: self.io,
@@ -350,7 +361,7 @@ mod tests {
     fn defaults_are_those_of_the_configuration_page() {
         let config = parse(&[]).expect("defaults are valid");
         assert_eq!(config.bind, IpAddr::from([0, 0, 0, 0]));
-        assert_eq!(config.udp_port, 7882);
+        assert_eq!((config.udp_port, config.tcp_port), (7882, 7881));
         assert_eq!(config.cpus, [1, 2, 3]);
         assert_eq!(config.io, IoChoice::Auto);
         assert_eq!(config.orphan_timeout, Some(Duration::from_secs(60)));

@@ -2,8 +2,9 @@
 //!
 //! Bytes and a time go in; bytes, events and a deadline come out. Only [`io`] knows sockets,
 //! threads and clocks; dependencies point one way:
-//! `io → shard → session → forward, bwe, rtp, codec, srtp, ice, dtls → wire, time`.
+//! `io → shard → session → forward, bwe, rtp, codec, srtp, ice, dtls → wire, address, time`.
 
+pub mod address;
 pub mod bwe;
 pub mod codec;
 pub mod config;

@@ -17,6 +17,10 @@ pub const OUTBOX_PACKETS: usize = 4096;
 /// A thousand handshakes of four flights fit.
 pub const CONTROL_BYTES: usize = 8 << 20;
 
+/// Bytes that wait in a connection to a peer before pictures are held back: 0.4 s at 2 Mbit/s.
+/// What is behind them only gets later.
+pub const CONNECTION_WINDOW: usize = 96 << 10;
+
 /// Streams one session may send: every layer of every line with its retransmissions, and a few
 /// that browsers use for probing before they name them.
 pub const INBOUND_STREAMS: usize = 64;

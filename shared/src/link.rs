@@ -81,12 +81,15 @@ pub enum Request {
     },
     /// A new offer on a living session: lines may be added, or stop publishing. SSRCs and
     /// counters of lines that stay are kept.
+    ///
+    /// Since version 2 another ICE user fragment or password restarts ICE (RFC 8445 section 9): the answer
+    /// has new ones of the server, everything else of the session goes on. Version 1 refuses it.
     UpdateSession {
         /// Which one.
         session: SessionId,
         /// Replaces the label when given.
         label: Option<Vec<u8>>,
-        /// What the new offer said; the transport must be the same unless ICE restarts.
+        /// What the new offer said; the certificates must be the same.
         params: SessionParams,
     },
     /// Replaces a session's label.
@@ -187,6 +190,9 @@ pub struct HelloAnswer {
     pub io: String,
     /// UDP port of each core, by core index.
     pub udp_ports: Vec<u16>,
+    /// TCP port of all cores (ICE-TCP, RFC 6544); none while it is off, and from a data plane without it.
+    #[serde(default)]
+    pub tcp_port: Option<u16>,
     /// The address the sockets are bound to.
     pub bind: IpAddr,
     /// Addresses peers can reach: `dataplane.advertise`, else the host's own, loopback included.

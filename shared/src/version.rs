@@ -1,7 +1,7 @@
 //! Versions that two processes of different builds compare before they talk.
 
 /// Version of the control link ([`crate::link`]). Raised when a message changes its meaning.
-pub const LINK_VERSION: u16 = 1;
+pub const LINK_VERSION: u16 = 2;
 
 /// Oldest link version this build still speaks: N and N−1 interoperate, so that either plane
 /// can be upgraded first.

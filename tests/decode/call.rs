@@ -206,7 +206,7 @@ impl Call {
             (true, side) => self.shard.handle_datagram(
                 now,
                 Datagram {
-                    from: address(side),
+                    from: address(side).into(),
                     to: SERVER,
                     received: now,
                     data: &mut datagram.bytes,
@@ -228,7 +228,7 @@ impl Call {
             for run in self.batch.runs() {
                 let side = [PUBLISHER, SUBSCRIBER]
                     .into_iter()
-                    .find(|side| address(*side) == run.to)
+                    .find(|side| address(*side) == run.to.socket())
                     .expect("one of the two");
                 let segments = self.batch.bytes(run).chunks(usize::from(run.segment));
                 sent.extend(segments.map(|segment| (side, segment.to_vec())));

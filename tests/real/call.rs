@@ -9,10 +9,12 @@ use kall_tests::server::Server;
 use kall_tests::signalling::{Client, Meeting};
 use kall_tests::wait::until;
 use webrtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
+use webrtc::ice::network_type::NetworkType;
 
 use crate::pattern::behind_descriptor;
 use crate::peer::Peer;
 use crate::relay::Relay;
+use crate::tunnel::Tunnel;
 
 /// The profiles of a browser, in Chromium's order.
 pub(crate) const ALL_PROFILES: [SrtpProtectionProfile; 3] = [
@@ -56,15 +58,55 @@ pub(crate) struct Participant {
     /// The answer as the server wrote it.
     pub(crate) answer: String,
     pub(crate) relay: Option<Relay>,
+    /// Lives as long as the participant.
+    pub(crate) tunnel: Option<Tunnel>,
+}
+
+/// By which way a participant reaches the data plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Datagrams over IPv4.
+    Udp4,
+    /// Datagrams over IPv6.
+    Udp6,
+    /// Its datagrams as frames on a TCP connection.
+    Tcp,
+}
+
+/// What stands between a peer and the data plane.
+enum Between {
+    Relay(Relay),
+    Tunnel(Tunnel),
+}
+
+impl Between {
+    fn split(self) -> (Option<Relay>, Option<Tunnel>) {
+        match self {
+            Self::Relay(relay) => (Some(relay), None),
+            Self::Tunnel(tunnel) => (None, Some(tunnel)),
+        }
+    }
 }
 
 impl Participant {
     /// Joins as a guest, negotiates, connects, and lets its media flow.
     pub(crate) async fn join(server: &Server, meeting: &Meeting, name: &str, how: How<'_>) -> Self {
+        Self::join_by(server, meeting, name, how, Way::Udp4).await
+    }
+
+    /// The same by another way than datagrams over IPv4.
+    pub(crate) async fn join_by(
+        server: &Server,
+        meeting: &Meeting,
+        name: &str,
+        how: How<'_>,
+        way: Way,
+    ) -> Self {
         let token = meeting.guest(server, name).await;
         let mut signalling = Client::connect(server, &token).await;
         signalling.join(&meeting.slug, None).await;
-        let (peer, offer, answer, relay) = negotiate(&mut signalling, how).await;
+        let (peer, offer, answer, between) = negotiate(&mut signalling, how, way).await;
+        let (relay, tunnel) = between.map_or((None, None), Between::split);
         Self {
             token,
             signalling,
@@ -72,12 +114,22 @@ impl Participant {
             offer,
             answer,
             relay,
+            tunnel,
         }
+    }
+
+    /// Restarts ICE on the connection it has, as a client does whose network changed.
+    pub(crate) async fn restart_ice(&mut self) {
+        self.offer = self.peer.restarting_offer().await;
+        self.answer = exchange(&mut self.signalling, &self.offer).await;
+        self.peer.accept(&self.answer).await;
     }
 
     /// Builds a new peer connection, as a client does after the data plane was lost.
     pub(crate) async fn offer_anew(&mut self, how: How<'_>) {
-        (self.peer, self.offer, self.answer, self.relay) = negotiate(&mut self.signalling, how).await;
+        let (peer, offer, answer, between) = negotiate(&mut self.signalling, how, Way::Udp4).await;
+        (self.peer, self.offer, self.answer) = (peer, offer, answer);
+        (self.relay, self.tunnel) = between.map_or((None, None), Between::split);
     }
 
     /// Waits for the track of `kind` that `from` publishes.
@@ -127,8 +179,16 @@ impl Participant {
     }
 }
 
-async fn negotiate(signalling: &mut Client, how: How<'_>) -> (Peer, String, String, Option<Relay>) {
-    let mut peer = Peer::new(how.publishes, how.srtp).await;
+async fn negotiate(
+    signalling: &mut Client,
+    how: How<'_>,
+    way: Way,
+) -> (Peer, String, String, Option<Between>) {
+    let network = match way {
+        Way::Udp4 | Way::Tcp => NetworkType::Udp4,
+        Way::Udp6 => NetworkType::Udp6,
+    };
+    let mut peer = Peer::new(how.publishes, how.srtp, network).await;
     let offer = peer.offer().await;
     if how.publishes {
         for (mid, source) in [("0", Source::Microphone), ("1", Source::Camera)] {
@@ -136,30 +196,41 @@ async fn negotiate(signalling: &mut Client, how: How<'_>) -> (Peer, String, Stri
             signalling.send(ClientMessage::Publish { mid, source }).await;
         }
     }
-    signalling
-        .send(ClientMessage::Offer {
-            sdp: offer.clone(),
-            to: None,
-        })
-        .await;
-    let answer = signalling
-        .expect("the answer", |message| match message {
-            ServerMessage::Answer { sdp, from: None } => Some(sdp.clone()),
-            _ => None,
-        })
-        .await;
-    let relay = if how.relayed {
-        Some(Relay::start(candidate(&answer)).await)
+    let answer = exchange(signalling, &offer).await;
+    let (between, address) = if way == Way::Tcp {
+        let tunnel = Tunnel::start(tcp_candidate(&answer)).await;
+        let address = tunnel.address;
+        (Some(Between::Tunnel(tunnel)), Some(address))
+    } else if how.relayed {
+        let relay = Relay::start(candidate(&answer)).await;
+        let address = relay.address;
+        (Some(Between::Relay(relay)), Some(address))
     } else {
-        None
+        (None, None)
     };
-    match &relay {
-        Some(relay) => peer.accept(&with_candidate(&answer, relay.address)).await,
+    match address {
+        Some(address) => peer.accept(&with_candidate(&answer, address)).await,
         None => peer.accept(&answer).await,
     }
     peer.connected().await;
     peer.start_media();
-    (peer, offer, answer, relay)
+    (peer, offer, answer, between)
+}
+
+/// Sends an offer and waits for its answer.
+async fn exchange(signalling: &mut Client, offer: &str) -> String {
+    signalling
+        .send(ClientMessage::Offer {
+            sdp: offer.to_owned(),
+            to: None,
+        })
+        .await;
+    signalling
+        .expect("the answer", |message| match message {
+            ServerMessage::Answer { sdp, from: None } => Some(sdp.clone()),
+            _ => None,
+        })
+        .await
 }
 
 /// Asserts that what came in `mid` is a gapless run of what `publisher` sent, byte for byte, with
@@ -198,29 +269,42 @@ pub(crate) fn assert_delivered(publisher: &Peer, subscriber: &Peer, mid: &str, k
     received.len()
 }
 
-/// The candidate in an answer.
+/// The first candidate in an answer, which is one of UDP.
 pub(crate) fn candidate(answer: &str) -> SocketAddr {
+    candidate_of(answer, |line| line.contains(" udp "))
+}
+
+/// The first candidate of ICE over TCP.
+fn tcp_candidate(answer: &str) -> SocketAddr {
+    candidate_of(answer, |line| {
+        line.contains(" tcp ") && line.ends_with(" tcptype passive")
+    })
+}
+
+fn candidate_of(answer: &str, wanted: fn(&str) -> bool) -> SocketAddr {
     let line = answer
         .lines()
-        .find(|line| line.starts_with("a=candidate:"))
-        .unwrap_or_else(|| panic!("the answer has a candidate:\n{answer}"));
+        .find(|line| line.starts_with("a=candidate:") && wanted(line))
+        .unwrap_or_else(|| panic!("the answer has such a candidate:\n{answer}"));
     let fields: Vec<&str> = line.split_whitespace().collect();
     format!("{}:{}", fields[4], fields[5])
         .parse()
         .expect("address and port")
 }
 
+/// The answer with one candidate instead of its own.
 fn with_candidate(answer: &str, address: SocketAddr) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    let candidate = format!("a=candidate:1 1 udp 2130706431 {ip} {port} typ host\r\n");
     answer
         .lines()
+        .filter(|line| !line.starts_with("a=candidate:"))
         .map(|line| {
-            if !line.starts_with("a=candidate:") {
-                return format!("{line}\r\n");
+            if line == "a=end-of-candidates" {
+                format!("{candidate}{line}\r\n")
+            } else {
+                format!("{line}\r\n")
             }
-            let mut fields: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            fields[4] = address.ip().to_string();
-            fields[5] = address.port().to_string();
-            format!("{}\r\n", fields.join(" "))
         })
         .collect()
 }

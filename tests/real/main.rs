@@ -3,9 +3,11 @@
 mod bad_input;
 mod call;
 mod forwarding;
+mod paths;
 mod pattern;
 mod peer;
 mod profiles;
 mod relay;
 mod restart;
 mod subscribing;
+mod tunnel;

@@ -18,6 +18,7 @@ use webrtc::ice::network_type::NetworkType;
 use webrtc::interceptor::registry::Registry;
 use webrtc::peer_connection::RTCPeerConnection;
 use webrtc::peer_connection::configuration::RTCConfiguration;
+use webrtc::peer_connection::offer_answer_options::RTCOfferOptions;
 use webrtc::peer_connection::peer_connection_state::RTCPeerConnectionState;
 use webrtc::peer_connection::sdp::session_description::RTCSessionDescription;
 use webrtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
@@ -76,8 +77,8 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// A peer that publishes a microphone and a camera if `publishes`, and offers slots. It lists
-    /// `srtp` in its ClientHello.
-    pub(crate) async fn new(publishes: bool, srtp: &[SrtpProtectionProfile]) -> Self {
+    /// `srtp` in its ClientHello, and uses loopback addresses of `network` alone.
+    pub(crate) async fn new(publishes: bool, srtp: &[SrtpProtectionProfile], network: NetworkType) -> Self {
         // The workspace has two providers; the peers' DTLS wants one named. An earlier peer may have.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut media = MediaEngine::default();
@@ -98,7 +99,7 @@ impl Peer {
             configure_twcc_sender_only(registry, &mut media).expect("transport-cc can be registered");
 
         let mut settings = SettingEngine::default();
-        settings.set_network_types(vec![NetworkType::Udp4]);
+        settings.set_network_types(vec![network]);
         settings.set_include_loopback_candidate(true);
         settings.set_ip_filter(Box::new(|address| address.is_loopback()));
         settings.set_ice_multicast_dns_mode(MulticastDnsMode::Disabled);
@@ -191,7 +192,24 @@ impl Peer {
 
     /// The offer, with candidates.
     pub(crate) async fn offer(&self) -> String {
-        let offer = self.connection.create_offer(None).await.expect("an offer");
+        self.describe(false).await
+    }
+
+    /// An offer on the same connection that restarts ICE.
+    pub(crate) async fn restarting_offer(&self) -> String {
+        self.describe(true).await
+    }
+
+    async fn describe(&self, ice_restart: bool) -> String {
+        let options = RTCOfferOptions {
+            ice_restart,
+            ..Default::default()
+        };
+        let offer = self
+            .connection
+            .create_offer(Some(options))
+            .await
+            .expect("an offer");
         let mut gathered = self.connection.gathering_complete_promise().await;
         self.connection
             .set_local_description(offer)

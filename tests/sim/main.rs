@@ -7,6 +7,7 @@ mod call;
 mod handover;
 mod link;
 mod media;
+mod paths;
 mod peer;
 mod publish;
 mod random;

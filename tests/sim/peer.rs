@@ -67,9 +67,13 @@ pub(crate) struct Peer {
     name: &'static str,
     ufrag: String,
     server: SessionDescription,
+    /// The server's password before a restart of ICE: its answers may still be on their way.
+    former_pwd: Option<String>,
     checks: u64,
     next_check: Time,
     connected: bool,
+    /// A restart of ICE has had no answer yet.
+    restarting: bool,
     sealing: Context,
     opening: Context,
     transport: u16,
@@ -116,9 +120,11 @@ impl Peer {
             name,
             ufrag: ufrag.to_owned(),
             server,
+            former_pwd: None,
             checks: 0,
             next_check: Time::ZERO,
             connected: false,
+            restarting: false,
             sealing: context(keys.profile, &keys.client),
             opening: context(keys.profile, &keys.server),
             transport: 65_400,
@@ -147,7 +153,8 @@ impl Peer {
     /// What the clock brings; called every few milliseconds.
     pub(crate) fn tick(&mut self, now: Time) {
         if now >= self.next_check {
-            self.next_check = now + if self.connected { CHECK_AGAIN } else { CHECK_FIRST };
+            let settled = self.connected && !self.restarting;
+            self.next_check = now + if settled { CHECK_AGAIN } else { CHECK_FIRST };
             self.check();
         }
         if !self.connected {
@@ -177,6 +184,15 @@ impl Peer {
             self.next_report = now + REPORT_INTERVAL;
             self.report(now);
         }
+    }
+
+    /// New credentials on both sides; media goes on meanwhile.
+    pub(crate) fn restart_ice(&mut self, now: Time, ufrag: &str, server: SessionDescription) {
+        assert_eq!(server.slots, self.server.slots, "a restart changes no stream");
+        ufrag.clone_into(&mut self.ufrag);
+        self.former_pwd = Some(std::mem::replace(&mut self.server, server).pwd);
+        self.restarting = true;
+        self.next_check = now;
     }
 
     fn check(&mut self) {
@@ -251,8 +267,13 @@ impl Peer {
         match classify(data) {
             Class::Stun => {
                 let message = stun::Message::parse(data).expect("well-formed");
-                assert!(message.verify_integrity(self.server.pwd.as_bytes()));
-                self.connected = true;
+                if message.verify_integrity(self.server.pwd.as_bytes()) {
+                    self.connected = true;
+                    self.restarting = false;
+                } else {
+                    let former = self.former_pwd.as_ref().expect("an answer to a check of ours");
+                    assert!(message.verify_integrity(former.as_bytes()));
+                }
             }
             Class::Rtp => {
                 // What the path duplicated is refused as a replay; what can't be opened at all shows as

@@ -73,6 +73,8 @@ enum Node {
 struct InFlight {
     to: Node,
     client: usize,
+    /// The client's port when it left.
+    port: u16,
     bytes: Vec<u8>,
     carries: Option<(u32, u64)>,
     transport: Option<u16>,
@@ -86,6 +88,8 @@ pub(crate) struct World {
     pub(crate) peers: Vec<Peer>,
     up: Vec<Link>,
     down: Vec<Link>,
+    /// Where each client is; who moves gets nothing more of what goes to the old port.
+    ports: Vec<u16>,
     in_flight: BTreeMap<(Time, u64), InFlight>,
     datagrams: u64,
     next_tick: Time,
@@ -134,6 +138,7 @@ impl World {
             peers: Vec::new(),
             up: Vec::new(),
             down: Vec::new(),
+            ports: vec![40_000; clients],
             in_flight: BTreeMap::new(),
             datagrams: 0,
             next_tick: Time::ZERO,
@@ -177,6 +182,28 @@ impl World {
             }
         }
         answer.expect("an answer at once")
+    }
+
+    /// A NAT before a client forgets it, and has another port for it from now on. Neither side knows.
+    pub(crate) fn rebind(&mut self, client: usize) {
+        self.ports[client] += 1;
+    }
+
+    /// A client restarts ICE: an offer with new credentials, and the answer's.
+    pub(crate) fn restart_ice(&mut self, client: usize) {
+        let mut params = params(client);
+        params.transport.ufrag = format!("{}again", NAMES[client]);
+        params.transport.pwd = "another-password-of-this-client".to_owned();
+        let ufrag = params.transport.ufrag.clone();
+        let request = Request::UpdateSession {
+            session: self.sessions[client],
+            label: None,
+            params,
+        };
+        let Response::Session { description, .. } = self.ask(request) else {
+            panic!("not a session");
+        };
+        self.peers[client].restart_ice(self.now, &ufrag, description);
     }
 
     fn join(&mut self, client: usize) -> (SessionId, SessionDescription) {
@@ -263,6 +290,7 @@ impl World {
         self.trace.add(&datagram.bytes);
         let client = datagram.client;
         match datagram.to {
+            Node::Client(client) if datagram.port != self.ports[client] => {}
             Node::Client(client) => self.peers[client].handle_datagram(now, &datagram.bytes),
             Node::Server => {
                 self.delivered.extend(datagram.carries);
@@ -276,7 +304,7 @@ impl World {
                     shard.handle_datagram(
                         now,
                         Datagram {
-                            from: address(client),
+                            from: address(client, datagram.port).into(),
                             to: SERVER,
                             received: now,
                             data,
@@ -299,15 +327,16 @@ impl World {
             for run in self.batch.runs() {
                 assert_eq!(run.from, SERVER, "replies leave from where the peer sends to");
                 let client = (0..self.peers.len())
-                    .find(|client| address(*client) == run.to)
+                    .find(|client| address(*client, 0).ip() == run.to.ip())
                     .expect("one of the clients");
+                let port = run.to.socket().port();
                 let segments = self.batch.bytes(run).chunks(usize::from(run.segment));
-                sent.extend(segments.map(|segment| (client, segment.to_vec())));
+                sent.extend(segments.map(|segment| ((client, port), segment.to_vec())));
             }
-            for (client, bytes) in sent {
-                for at in self.down[client].arrivals(now) {
-                    let to = Node::Client(client);
-                    self.launch(at, to, client, bytes.clone(), None, None);
+            for (at_client, bytes) in sent {
+                for at in self.down[at_client.0].arrivals(now) {
+                    let to = Node::Client(at_client.0);
+                    self.launch(at, to, at_client, bytes.clone(), None, None);
                 }
             }
         }
@@ -320,7 +349,7 @@ impl World {
                 self.launch(
                     at,
                     Node::Server,
-                    client,
+                    (client, self.ports[client]),
                     bytes,
                     outgoing.carries,
                     outgoing.transport,
@@ -333,7 +362,7 @@ impl World {
         &mut self,
         at: Time,
         to: Node,
-        client: usize,
+        (client, port): (usize, u16),
         bytes: Vec<u8>,
         carries: Option<(u32, u64)>,
         transport: Option<u16>,
@@ -342,6 +371,7 @@ impl World {
         let datagram = InFlight {
             to,
             client,
+            port,
             bytes,
             carries,
             transport,
@@ -359,8 +389,8 @@ impl World {
     }
 }
 
-fn address(client: usize) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::new(192, 0, 2, client as u8 + 1), 40_000))
+fn address(client: usize, port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(192, 0, 2, client as u8 + 1), port))
 }
 
 pub(crate) fn mid(text: &str) -> Mid {

@@ -46,6 +46,10 @@ pub struct Options {
     /// Whether the harness starts the data plane, as a second unit of systemd would, and `kall` has
     /// `dataplane.spawn = false`.
     pub own_dataplane: bool,
+    /// `dataplane.bind`.
+    pub bind: &'static str,
+    /// Whether there is a port for ICE over TCP.
+    pub tcp: bool,
     /// Further lines of the configuration file, by section.
     pub extra: Vec<(&'static str, String)>,
 }
@@ -55,6 +59,8 @@ impl From<Io> for Options {
         Self {
             io,
             own_dataplane: false,
+            bind: "127.0.0.1",
+            tcp: false,
             extra: Vec::new(),
         }
     }
@@ -84,7 +90,7 @@ impl Server {
             .prefix("kall-test-")
             .tempdir()
             .expect("a temporary folder can be made");
-        let port = free_port();
+        let port = free_port(0);
         fs::write(
             folder.path().join("kall.toml"),
             config(folder.path(), port, &options),
@@ -109,7 +115,16 @@ impl Server {
     fn run_dataplane(&self) -> Child {
         let log = File::create(self.folder().join("own-dataplane.log")).expect("a log file");
         Command::new(program("kall-dataplane"))
-            .args(["--bind", "127.0.0.1", "--udp-port", "0", "--cores", "1"])
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--udp-port",
+                "0",
+                "--tcp-port",
+                "0",
+                "--cores",
+                "1",
+            ])
             .args(["--io", self.io.name(), "--control-socket"])
             .arg(self.folder().join("dataplane.sock"))
             .current_dir(self.folder())
@@ -401,11 +416,13 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// A TCP port nobody listens on. Below the range the kernel gives to outgoing connections, so that
-/// none of those takes it while a server is down for a moment in a test of restarts.
-fn free_port() -> u16 {
+/// none of those takes it while a server is down for a moment in a test of restarts. Not `taken`,
+/// which somebody is about to use.
+fn free_port(taken: u16) -> u16 {
     let start = 20_000 + (std::process::id() % 11_000) as u16;
     (0..11_000u16)
         .map(|step| 20_000 + (start - 20_000 + step * 7) % 11_000)
+        .filter(|port| *port != taken)
         .find(|port| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], *port))).is_ok())
         .expect("one of 11,000 ports is free")
 }
@@ -441,9 +458,9 @@ driver = "sqlite"
 url = "{database}"
 
 [dataplane]
-bind = "127.0.0.1"
+bind = "{bind}"
 udp_port = 0
-tcp_port = 0
+tcp_port = {tcp_port}
 cores = 1
 io = "{io}"
 {dataplane}"#,
@@ -451,6 +468,8 @@ io = "{io}"
         secret = API_KEY.1,
         database = folder.join("kall.db").display(),
         io = options.io.name(),
+        bind = options.bind,
+        tcp_port = if options.tcp { free_port(port) } else { 0 },
         server = extra("server"),
         auth = extra("auth"),
         room = extra("room"),

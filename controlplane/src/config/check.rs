@@ -163,6 +163,11 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
         "turn.host",
         "a host name when turn.enabled = true",
     );
+    check(
+        config.dataplane.tcp_port == 0 || config.dataplane.tcp_port != config.server.port,
+        "dataplane.tcp_port",
+        "0 or another port than server.port",
+    );
     check(config.turn.port != 0, "turn.port", "1 to 65535");
     check(
         (1..=300).contains(&config.webhooks.timeout),

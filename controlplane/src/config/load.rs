@@ -1,6 +1,6 @@
 //! Reads the configuration: file, then environment, then the checks.
 //!
-//! `KALL_SERVER__PORT=7881` overrides `server.port`: section, two underscores, key. Variables
+//! `KALL_SERVER__PORT=8080` overrides `server.port`: section, two underscores, key. Variables
 //! without the two underscores are none of ours.
 
 use std::path::Path;

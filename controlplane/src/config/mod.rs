@@ -297,7 +297,7 @@ pub struct DataPlane {
     pub spawn: bool,
     /// Path of the control link; empty: `dataplane.sock` beside the database.
     pub control_socket: String,
-    /// Address of the UDP sockets.
+    /// Address of the media sockets; `::` takes both families.
     pub bind: IpAddr,
     /// First of one UDP port per core; 0: any free ones.
     pub udp_port: u16,
@@ -305,7 +305,7 @@ pub struct DataPlane {
     pub cores: Cores,
     /// Addresses put into candidates; empty: the host's own and what `base_url` resolves to.
     pub advertise: Vec<IpAddr>,
-    /// Port of ICE-TCP; 0: off.
+    /// Port of ICE over TCP, one for all cores; 0: off.
     pub tcp_port: u16,
     /// How packets move.
     pub io: IoDriver,

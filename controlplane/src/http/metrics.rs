@@ -100,7 +100,7 @@ type CounterFamily = (
     &'static [(&'static str, &'static str)],
 );
 
-const COUNTERS: [CounterFamily; 8] = [
+const COUNTERS: [CounterFamily; 11] = [
     (
         "koder_kall_media_packets_total",
         "RTP packets: ingress authenticated from publishers, egress sent to receivers, retransmissions included",
@@ -152,6 +152,27 @@ const COUNTERS: [CounterFamily; 8] = [
         "koder_kall_media_slot_pauses_total",
         "Times a slot was held back because the receiver's path was too narrow",
         &[("", "slot_pauses")],
+    ),
+    (
+        "koder_kall_media_path_changes_total",
+        "Times the path to a participant became another one",
+        &[("", "path_changes")],
+    ),
+    (
+        "koder_kall_media_ice_restarts_total",
+        "ICE restarts of living sessions",
+        &[("", "ice_restarts")],
+    ),
+    (
+        "koder_kall_media_tcp_connections_total",
+        "ICE-TCP connections: accepted, refused for what they began with, taken in by a core, closed, and closed because they took nothing any more",
+        &[
+            ("event=\"accepted\"", "tcp_gate_accepted"),
+            ("event=\"refused\"", "tcp_gate_refused"),
+            ("event=\"opened\"", "tcp_opened"),
+            ("event=\"closed\"", "tcp_closed"),
+            ("event=\"stuck\"", "tcp_stuck"),
+        ],
     ),
 ];
 

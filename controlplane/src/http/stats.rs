@@ -93,6 +93,7 @@ async fn of_server(app: &App) -> Value {
             "build": info.build,
             "io": info.io,
             "udp_ports": info.udp_ports,
+            "tcp_port": info.tcp_port,
             "addresses": info.addresses,
             "cores": counters.map(|stats| stats.cores).unwrap_or_default(),
         })

@@ -59,6 +59,8 @@ impl Process {
             .arg(plane.bind.to_string())
             .arg("--udp-port")
             .arg(plane.udp_port.to_string())
+            .arg("--tcp-port")
+            .arg(plane.tcp_port.to_string())
             .arg("--cores")
             .arg(plane.cores.to_flag())
             .arg("--io")

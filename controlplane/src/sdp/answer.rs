@@ -17,6 +17,8 @@ use super::offer::{Offer, OfferLine};
 pub struct AnswerSettings {
     /// Candidates, best first.
     pub addresses: Vec<IpAddr>,
+    /// Port of ICE over TCP at the same addresses, if the data plane has one.
+    pub tcp_port: Option<u16>,
     /// Version of the `o=` line: rises with each answer.
     pub version: u32,
     /// For cameras, in bit/s.
@@ -179,18 +181,36 @@ impl Writer<'_> {
         // The bundle has one transport: its candidates belong to its first line.
         if !self.candidates_written {
             self.candidates_written = true;
-            for (index, address) in self.settings.addresses.iter().enumerate() {
-                // RFC 8445 section 5.1.2.1: type preference 126 for host, then our order.
-                let priority = (126u32 << 24) + ((65_535 - index as u32) << 8) + 255;
-                let port = description.udp_port;
-                put!(
-                    self,
-                    "a=candidate:{} 1 udp {priority} {address} {port} typ host",
-                    index + 1
-                );
-            }
-            put!(self, "a=end-of-candidates");
+            self.candidates();
         }
+    }
+
+    fn candidates(&mut self) {
+        let settings = self.settings;
+        let mut foundation = 0;
+        for (index, address) in settings.addresses.iter().enumerate() {
+            // RFC 8445 section 5.1.2.1: type preference 126 for host, then our order.
+            let priority = (126u32 << 24) + ((65_535 - index as u32) << 8) + 255;
+            let port = self.description.udp_port;
+            foundation += 1;
+            put!(
+                self,
+                "a=candidate:{foundation} 1 udp {priority} {address} {port} typ host"
+            );
+        }
+        for (index, address) in settings.addresses.iter().enumerate() {
+            let Some(port) = settings.tcp_port else { break };
+            // RFC 6544 section 4.2: below every UDP candidate, the direction preference of a passive one,
+            // then our order.
+            let local = (4u32 << 13) + (8191 - index as u32);
+            let priority = (90u32 << 24) + (local << 8) + 255;
+            foundation += 1;
+            put!(
+                self,
+                "a=candidate:{foundation} 1 tcp {priority} {address} {port} typ host tcptype passive"
+            );
+        }
+        put!(self, "a=end-of-candidates");
     }
 
     fn codec(&mut self, offered: &OfferLine, codec: &CodecParams) {

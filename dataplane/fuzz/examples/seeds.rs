@@ -105,6 +105,24 @@ fn written(write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Vec<u8> {
     buf
 }
 
+/// The size of the pieces, then frames behind their lengths.
+fn framing() {
+    let check = hex::decode(RFC_5769[0].1).expect("hex");
+    let seeds: [(&str, u8, &[&[u8]]); 3] = [
+        ("two-in-small-pieces", 5, &[b"abc", b"d"]),
+        ("check-and-empty", 64, &[&check, b"", b"x"]),
+        ("over-the-bound", 16, &[b"abc", &[7; 201]]),
+    ];
+    for (name, piece, frames) in seeds {
+        let mut bytes = vec![piece];
+        for frame in frames {
+            bytes.extend_from_slice(&(frame.len() as u16).to_be_bytes());
+            bytes.extend_from_slice(frame);
+        }
+        save("framing", name, &bytes);
+    }
+}
+
 fn stun() {
     for (name, text) in RFC_5769 {
         save("stun", name, &hex::decode(text).expect("hex"));
@@ -379,6 +397,7 @@ fn link() {
 }
 
 fn main() {
+    framing();
     stun();
     rtp();
     rtcp();

@@ -70,6 +70,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let settings = AnswerSettings {
         addresses: vec!["192.0.2.1".parse().expect("an address")],
+        tcp_port: Some(7881),
         version: 1,
         max_bitrate: 2_500_000,
         screen_share_bitrate: 4_000_000,

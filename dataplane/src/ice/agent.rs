@@ -16,11 +16,12 @@
 //! an answerless drop, or a stranger could hang up on anybody.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::candidate::{Pairs, Path};
 use super::consent::{CONSENT_TIMEOUT, Consent};
+use crate::address::TransportAddress;
 use crate::time::Time;
 use crate::wire::stun::{Class, Message, write_binding_error, write_binding_success};
 
@@ -73,7 +74,7 @@ pub struct Outcome {
     /// [`Agent::selected`] is another path than before, or the first.
     pub path_changed: bool,
     /// An address that is no longer validated.
-    pub evicted: Option<SocketAddr>,
+    pub evicted: Option<TransportAddress>,
     /// Set if the message was dropped.
     pub ignored: Option<Ignored>,
 }
@@ -92,9 +93,19 @@ impl Outcome {
 struct Generation {
     local: Credentials,
     remote_ufrag: String,
+    /// A valid check used it.
+    used: bool,
 }
 
 impl Generation {
+    fn new(local: Credentials, remote_ufrag: String) -> Self {
+        Self {
+            local,
+            remote_ufrag,
+            used: false,
+        }
+    }
+
     fn matches(&self, message: &Message<'_>) -> bool {
         // RFC 8445 section 7.2.2: the receiver's fragment comes first.
         message.ufrags().is_some_and(|(ours, theirs)| {
@@ -122,7 +133,7 @@ impl Agent {
     #[must_use]
     pub fn new(local: Credentials, remote_ufrag: String, now: Time) -> Self {
         Self {
-            current: Generation { local, remote_ufrag },
+            current: Generation::new(local, remote_ufrag),
             previous: None,
             pairs: Pairs::new(),
             completed: false,
@@ -133,10 +144,14 @@ impl Agent {
 
     /// An ICE restart (RFC 8445 section 9): new credentials. The old ones stay valid until the
     /// peer nominates a pair with the new ones, at most for the time of consent; so do the paths.
+    ///
+    /// A restart whose answer was lost is followed by another: then the old ones are those that the
+    /// peer did use, and their time runs on.
     pub fn restart(&mut self, local: Credentials, remote_ufrag: String, now: Time) {
-        let next = Generation { local, remote_ufrag };
-        let old = std::mem::replace(&mut self.current, next);
-        self.previous = Some((old, now + CONSENT_TIMEOUT));
+        let old = std::mem::replace(&mut self.current, Generation::new(local, remote_ufrag));
+        if old.used || self.previous.is_none() {
+            self.previous = Some((old, now + CONSENT_TIMEOUT));
+        }
         self.last_nomination = None;
     }
 
@@ -146,7 +161,7 @@ impl Agent {
         &mut self,
         now: Time,
         message: &Message<'_>,
-        from: SocketAddr,
+        from: TransportAddress,
         to: IpAddr,
         reply: &mut [u8],
     ) -> Outcome {
@@ -187,9 +202,10 @@ impl Agent {
                 ..Outcome::default()
             };
         }
-        let reply_len = write_binding_success(reply, id, from, password).unwrap_or(0);
+        let reply_len = write_binding_success(reply, id, from.socket(), password).unwrap_or(0);
 
         self.consent.renew(now);
+        self.current.used |= is_current;
         let path = Path {
             remote: from,
             local: to,
@@ -207,7 +223,7 @@ impl Agent {
     }
 
     /// Follows a valid check's wish for a path.
-    fn choose(&mut self, message: &Message<'_>, from: SocketAddr, is_current: bool) {
+    fn choose(&mut self, message: &Message<'_>, from: TransportAddress, is_current: bool) {
         // Repeated checks of the generation before a restart must not move the path any more.
         let nominates = is_current
             && match message.nomination() {
@@ -226,12 +242,12 @@ impl Agent {
 
     /// A DTLS datagram came from `from`. Before nomination the handshake's path is the one that
     /// the peer uses for it. Gives whether the path changed.
-    pub fn on_handshake_packet(&mut self, from: SocketAddr) -> bool {
+    pub fn on_handshake_packet(&mut self, from: TransportAddress) -> bool {
         !self.completed && self.pairs.select(from)
     }
 
     /// An SRTP or SRTCP packet from `from` was authenticated. Gives whether the path changed.
-    pub fn on_authenticated_packet(&mut self, now: Time, from: SocketAddr) -> bool {
+    pub fn on_authenticated_packet(&mut self, now: Time, from: TransportAddress) -> bool {
         let Some(pair) = self.pairs.get_mut(from) else {
             return false;
         };
@@ -244,6 +260,13 @@ impl Agent {
         }
         let silent = now.since(selected.heard) > SILENT_PATH;
         (!self.completed || silent) && self.pairs.select(from)
+    }
+
+    /// The connection behind an address is closed. Gives whether the path changed; it may be none now.
+    pub fn on_closed(&mut self, remote: TransportAddress) -> bool {
+        let before = self.selected();
+        self.pairs.remove(remote);
+        self.selected() != before
     }
 
     /// Where to send to; `None` before the first valid check.
@@ -260,12 +283,12 @@ impl Agent {
 
     /// Whether a valid check came from `from`, and it was not evicted since.
     #[must_use]
-    pub fn is_validated(&self, from: &SocketAddr) -> bool {
+    pub fn is_validated(&self, from: &TransportAddress) -> bool {
         self.pairs.get(*from).is_some()
     }
 
     /// All validated addresses, for whoever indexes them.
-    pub fn validated(&self) -> impl Iterator<Item = SocketAddr> {
+    pub fn validated(&self) -> impl Iterator<Item = TransportAddress> {
         self.pairs.iter().map(|pair| pair.path.remote)
     }
 

@@ -1,7 +1,8 @@
 //! The candidate pairs of a session: one per remote address that proved to know the password.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
+use crate::address::TransportAddress;
 use crate::time::Time;
 
 /// Pairs kept per session. A browser on Wi-Fi, mobile data and a VPN, with IPv4 and IPv6, uses six.
@@ -11,7 +12,7 @@ pub const PAIRS_MAX: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Path {
     /// The peer's address.
-    pub remote: SocketAddr,
+    pub remote: TransportAddress,
     /// Our address that the peer sends to; answers leave from it, or a NAT drops them.
     pub local: IpAddr,
 }
@@ -28,14 +29,14 @@ pub(super) struct Pair {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Validated {
     pub(super) new: bool,
-    pub(super) evicted: Option<SocketAddr>,
+    pub(super) evicted: Option<TransportAddress>,
 }
 
 /// At most [`PAIRS_MAX`] pairs, and which of them is in use.
 #[derive(Debug, Clone)]
 pub(super) struct Pairs {
     pairs: Vec<Pair>,
-    selected: Option<SocketAddr>,
+    selected: Option<TransportAddress>,
 }
 
 impl Pairs {
@@ -67,7 +68,7 @@ impl Pairs {
         Validated { new: true, evicted }
     }
 
-    fn evict(&mut self) -> Option<SocketAddr> {
+    fn evict(&mut self) -> Option<TransportAddress> {
         let oldest = self
             .pairs
             .iter()
@@ -79,7 +80,7 @@ impl Pairs {
     }
 
     /// Puts a validated pair into use; whether that changed anything.
-    pub(super) fn select(&mut self, remote: SocketAddr) -> bool {
+    pub(super) fn select(&mut self, remote: TransportAddress) -> bool {
         if self.selected == Some(remote) || self.get(remote).is_none() {
             return false;
         }
@@ -91,12 +92,22 @@ impl Pairs {
         self.get(self.selected?)
     }
 
-    pub(super) fn get(&self, remote: SocketAddr) -> Option<&Pair> {
+    pub(super) fn get(&self, remote: TransportAddress) -> Option<&Pair> {
         self.pairs.iter().find(|pair| pair.path.remote == remote)
     }
 
-    pub(super) fn get_mut(&mut self, remote: SocketAddr) -> Option<&mut Pair> {
+    pub(super) fn get_mut(&mut self, remote: TransportAddress) -> Option<&mut Pair> {
         self.pairs.iter_mut().find(|pair| pair.path.remote == remote)
+    }
+
+    /// Forgets the pair of an address that is no more. If it was in use, the one heard last takes its
+    /// place, if there is one.
+    pub(super) fn remove(&mut self, remote: TransportAddress) {
+        self.pairs.retain(|pair| pair.path.remote != remote);
+        if self.selected == Some(remote) {
+            let latest = self.pairs.iter().max_by_key(|pair| pair.heard);
+            self.selected = latest.map(|pair| pair.path.remote);
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Pair> {

@@ -8,8 +8,10 @@
 
 mod agent;
 mod candidate;
+mod check_limit;
 mod consent;
 
 pub use agent::{Agent, Credentials, Ignored, Outcome};
 pub use candidate::{PAIRS_MAX, Path};
+pub use check_limit::CheckLimit;
 pub use consent::CONSENT_TIMEOUT;

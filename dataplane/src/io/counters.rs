@@ -33,6 +33,18 @@ pub struct IoCounters {
     pub tx_errors: u64,
     /// Runs that had to be sent one by one.
     pub tx_gso_refused: u64,
+    /// Connections taken in.
+    pub tcp_opened: u64,
+    /// Connections closed, by either side.
+    pub tcp_closed: u64,
+    /// Connections that reached the core and were nobody's, or for which there was no room.
+    pub tcp_refused: u64,
+    /// Connections closed because they took nothing any more.
+    pub tcp_stuck: u64,
+    /// Frames from connections; they count as received packets too.
+    pub tcp_frames_in: u64,
+    /// Frames to connections; they count as sent packets too.
+    pub tcp_frames_out: u64,
     /// Events lost because the control thread did not take them.
     pub events_lost: u64,
 }
@@ -55,6 +67,12 @@ impl IoCounters {
             ("tx_eagain", self.tx_eagain),
             ("tx_errors", self.tx_errors),
             ("tx_gso_refused", self.tx_gso_refused),
+            ("tcp_opened", self.tcp_opened),
+            ("tcp_closed", self.tcp_closed),
+            ("tcp_refused", self.tcp_refused),
+            ("tcp_stuck", self.tcp_stuck),
+            ("tcp_frames_in", self.tcp_frames_in),
+            ("tcp_frames_out", self.tcp_frames_out),
             ("events_lost", self.events_lost),
         ];
         for (name, value) in named {

@@ -5,6 +5,8 @@
 //! join storm starves the others; what is left over makes the next turn start without a sleep.
 
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -17,6 +19,8 @@ use super::limits::{COMMANDS_PER_TURN, DATAGRAMS_PER_TURN, TRANSMITS_PER_TURN};
 use super::outbox::Outbox;
 use super::receive::Incoming;
 use super::syscall::SyscallDriver;
+use super::tcp::gate::GateCounters;
+use super::tcp::set::{ConnectionSet, Event};
 use super::uring::UringDriver;
 use super::wake::Waker;
 use crate::shard::{Datagram, Shard, TransmitBatch};
@@ -71,7 +75,29 @@ impl Driver {
         }
     }
 
-    /// Sends all runs of `batch`, never waiting.
+    /// Lets the connections' own descriptor end the sleep as well.
+    ///
+    /// # Errors
+    /// What the kernel said: no memory.
+    pub fn watch_connections(&mut self, fd: RawFd) -> io::Result<()> {
+        match self {
+            Self::Syscall(driver) => driver.watch_connections(fd),
+            Self::Uring(driver) => {
+                driver.watch_connections(fd);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether there was something on the connections since the last call.
+    pub fn take_connections_ready(&mut self) -> bool {
+        match self {
+            Self::Syscall(driver) => driver.take_connections_ready(),
+            Self::Uring(driver) => driver.take_connections_ready(),
+        }
+    }
+
+    /// Sends all runs of `batch` that go to UDP addresses, never waiting.
     pub fn send(&mut self, batch: &TransmitBatch) {
         match self {
             Self::Syscall(driver) => driver.send(batch),
@@ -102,6 +128,8 @@ pub enum Flow {
 pub struct Core {
     shard: Shard,
     driver: Driver,
+    connections: ConnectionSet,
+    gate: Option<Arc<GateCounters>>,
     commands: Receiver<Command>,
     outbox: Outbox,
     clock: Clock,
@@ -111,24 +139,31 @@ pub struct Core {
 }
 
 impl Core {
-    /// A core that has not turned yet.
-    #[must_use]
+    /// A core that has not turned yet. The one that is given the `gate`'s counters reports them.
+    ///
+    /// # Errors
+    /// What the kernel said: no memory.
     pub fn new(
         shard: Shard,
-        driver: Driver,
+        mut driver: Driver,
+        connections: ConnectionSet,
+        gate: Option<Arc<GateCounters>>,
         commands: Receiver<Command>,
         outbox: Outbox,
         clock: Clock,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        driver.watch_connections(connections.as_raw_fd())?;
+        Ok(Self {
             shard,
             driver,
+            connections,
+            gate,
             commands,
             outbox,
             clock,
             batch: TransmitBatch::new(),
             busy: false,
-        }
+        })
     }
 
     /// Turns until told to stop.
@@ -149,12 +184,13 @@ impl Core {
         self.driver.wait(timeout)?;
         let now = self.clock.now();
         self.driver.counters().loop_turns += 1;
-        let datagrams = self.receive(now);
+        let datagrams = self.receive(now) + self.receive_frames(now)?;
         let (commands, flow) = self.take_commands(now);
         if self.shard.poll_deadline() <= now {
             self.shard.handle_timeout(now);
         }
         let drained = self.transmit(now);
+        self.hang_up();
         self.report();
         self.busy = datagrams >= DATAGRAMS_PER_TURN || commands >= COMMANDS_PER_TURN || !drained;
         if flow == Flow::Stop {
@@ -168,7 +204,7 @@ impl Core {
         if self.busy {
             return Some(Duration::ZERO);
         }
-        let deadline = self.shard.poll_deadline();
+        let deadline = self.shard.poll_deadline().min(self.connections.poll_deadline());
         // A second look at the clock, taken only when there is nothing to do but sleep: else the time this turn
         // took would come on top of the deadline.
         let until = (deadline != Time::FAR_FUTURE).then(|| deadline.since(self.clock.now()));
@@ -185,13 +221,43 @@ impl Core {
             shard.handle_datagram(
                 now,
                 Datagram {
-                    from: incoming.from,
+                    from: incoming.from.into(),
                     to: incoming.to,
                     received: clock::arrival(incoming.timestamp, now, unix_now),
                     data: incoming.data,
                 },
             );
         })
+    }
+
+    /// What came over connections, and new ones.
+    fn receive_frames(&mut self, now: Time) -> io::Result<usize> {
+        let Self {
+            shard,
+            driver,
+            connections,
+            busy,
+            ..
+        } = self;
+        // A driver that did not sleep may not have looked.
+        let ready = driver.take_connections_ready() || (*busy && !connections.is_empty());
+        let counters = driver.counters();
+        let mut sink = |event: Event<'_>| pass_on(shard, now, event);
+        connections.adopt(now, counters, &mut sink);
+        let taken = if ready {
+            connections.turn(DATAGRAMS_PER_TURN, counters, &mut sink)?
+        } else {
+            0
+        };
+        connections.expire(now, counters, |address| shard.is_validated(address));
+        Ok(taken)
+    }
+
+    /// Closes the connections that no session has a use for.
+    fn hang_up(&mut self) {
+        while let Some(connection) = self.shard.poll_hangup() {
+            self.connections.hang_up(connection, self.driver.counters());
+        }
     }
 
     fn take_commands(&mut self, now: Time) -> (usize, Flow) {
@@ -232,6 +298,11 @@ impl Core {
                 return true;
             }
             self.driver.send(&self.batch);
+            let shard = &mut self.shard;
+            self.connections
+                .send(&self.batch, self.driver.counters(), &mut |event| {
+                    pass_on(shard, now, event);
+                });
         }
         false
     }
@@ -246,6 +317,9 @@ impl Core {
             {
                 for core in &mut stats.cores {
                     self.driver.counters().report(core);
+                    if let Some(gate) = &self.gate {
+                        gate.report(core);
+                    }
                 }
             }
             self.outbox.push(message);
@@ -261,5 +335,21 @@ impl Core {
             }
         }
         self.report();
+    }
+}
+
+fn pass_on(shard: &mut Shard, now: Time, event: Event<'_>) {
+    match event {
+        Event::Frame { from, to, data } => shard.handle_datagram(
+            now,
+            Datagram {
+                from,
+                to,
+                received: now,
+                data,
+            },
+        ),
+        Event::Room(address, room) => shard.handle_room(now, &address, room),
+        Event::Closed(address) => shard.handle_disconnect(now, &address),
     }
 }

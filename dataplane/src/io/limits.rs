@@ -66,6 +66,47 @@ pub const RING_ENTRIES: u32 = 128;
 /// Completion queue entries: every buffer may be filled and every send of a batch fail at once.
 pub const RING_COMPLETIONS: u32 = 2048;
 
+/// Connections of one core: each session may have several, but hardly anybody has one.
+pub const CONNECTIONS_PER_CORE: usize = 4096;
+
+/// Connections a loop turn takes in, and connections it reads from: as many frames as
+/// [`DATAGRAMS_PER_TURN`] datagrams.
+pub const CONNECTIONS_PER_TURN: usize = 16;
+
+/// Bytes read from a connection at a time: a dozen full packets.
+pub const CONNECTION_READ: usize = 16 << 10;
+
+/// Bytes of frames that wait in one connection. Pictures stop at [`crate::limits::CONNECTION_WINDOW`]; a
+/// connection that takes not even ten seconds of sound is closed.
+pub const CONNECTION_QUEUE_MAX: usize = 512 << 10;
+
+/// Bytes the kernel takes of a connection beyond what is on its way (`TCP_NOTSENT_LOWAT`): a tenth of a
+/// second at 2 Mbit/s.
+pub const CONNECTION_UNSENT: usize = 32 << 10;
+
+/// How long written bytes may stay unacknowledged before a connection counts as broken: as long as consent
+/// lasts.
+pub const CONNECTION_USER_TIMEOUT: Duration = crate::limits::CONSENT_TIMEOUT;
+
+/// Time a connection has for its first frame, and then for a check that its session finds valid.
+pub const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections that wait for their first frame, 18 KB each. A browser sends it in the round trip
+/// after it connected.
+pub const GATE_WAITING_MAX: usize = 256;
+
+/// Connections accepted before those that wait are looked at.
+pub const ACCEPTS_PER_TURN: usize = 64;
+
+/// Connections the kernel keeps until they are accepted.
+pub const LISTEN_BACKLOG: i32 = 256;
+
+/// Connections on their way from the gate to one core.
+pub const ARRIVAL_QUEUE: usize = 64;
+
+/// Rest after the kernel had no descriptor for a connection.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
 /// How long a start may wait for a core's thread to have its socket and ring.
 pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -91,6 +132,8 @@ pub const OUTBOUND_BYTES: usize = 64 << 20;
 /// Frames read from connections that wait for the control thread.
 pub const INBOUND_QUEUE: usize = 256;
 
+const _: () = assert!(CONNECTION_QUEUE_MAX > 2 * crate::limits::CONNECTION_WINDOW);
+const _: () = assert!(CONNECTION_READ > DATAGRAM_MAX);
 const _: () = assert!(OUTBOUND_EVENTS < OUTBOUND_QUEUE);
 const _: () = assert!(GSO_BYTES_MAX <= TRAIN_MAX);
 const _: () = assert!(DATAGRAM_MAX >= crate::shard::transmit::MAX_DATAGRAM);

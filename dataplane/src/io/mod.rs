@@ -3,7 +3,7 @@
 //! One pinned thread per core turns a shard ([`driver`]); one thread serves the control link ([`control`]).
 //! Shards know nothing of it: datagrams, commands and the time go in; batches and events come out. Two
 //! drivers move the packets behind one enum: io_uring ([`uring`]), and plain system calls ([`syscall`]) for kernels and
-//! containers without it.
+//! containers without it. Connections of peers that no datagram reaches ([`tcp`]) stand beside either.
 
 #![allow(
     unsafe_code,
@@ -19,6 +19,7 @@ pub mod counters;
 pub mod driver;
 #[cfg(test)]
 mod driver_tests;
+mod epoll;
 pub mod limits;
 pub mod outbox;
 pub mod panic;
@@ -28,6 +29,7 @@ mod send;
 pub mod signals;
 mod sockaddr;
 pub mod syscall;
+pub mod tcp;
 pub mod thread;
 pub mod udp;
 pub mod uring;

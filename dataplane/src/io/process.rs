@@ -12,7 +12,8 @@ use super::clock::Clock;
 use super::control::link::{End, Link};
 use super::control::router::{Identity, Router};
 use super::control::socket::Claim;
-use super::limits::CORE_MESSAGE_QUEUE;
+use super::limits::{ARRIVAL_QUEUE, CORE_MESSAGE_QUEUE};
+use super::tcp::gate::{self, Door, GateCounters};
 use super::thread::{self, CoreSetup, IoKind};
 use super::udp::UdpSocket;
 use super::{addresses, panic, signals, uring};
@@ -32,13 +33,20 @@ pub fn run(config: &Config) -> io::Result<End> {
     let claim = Claim::new(&config.control_socket)?;
     let io = choose_io(config.io)?;
     let sockets = bind_all(config)?;
+    let listener = match config.tcp_port {
+        0 => None,
+        port => Some(gate::listen(SocketAddr::new(config.bind, port))?),
+    };
     let ports: Vec<u16> = sockets.iter().map(|socket| socket.local().port()).collect();
     let clock = Clock::start();
     let (to_control, from_cores) = bounded(CORE_MESSAGE_QUEUE);
     let random = SystemRandom::new();
     let certificate = Arc::new(dtls::Identity::generate().map_err(io::Error::other)?);
     let mut cores = Vec::with_capacity(sockets.len());
-    for (index, (socket, cpu)) in sockets.into_iter().zip(&config.cpus).enumerate() {
+    let (lanes, arrivals): (Vec<_>, Vec<_>) = sockets.iter().map(|_| bounded(ARRIVAL_QUEUE)).unzip();
+    let gate_counters = listener.is_some().then(Arc::<GateCounters>::default);
+    let places = sockets.into_iter().zip(&config.cpus).zip(arrivals);
+    for (index, ((socket, cpu), arrivals)) in places.enumerate() {
         let shard = ShardConfig {
             // The configuration allows 64 cores.
             core: index as u8,
@@ -51,6 +59,8 @@ pub fn run(config: &Config) -> io::Result<End> {
             cpu: *cpu,
             io,
             socket,
+            arrivals,
+            gate: gate_counters.clone().filter(|_| index == 0),
             shard,
             clock,
             to_control: to_control.clone(),
@@ -58,17 +68,27 @@ pub fn run(config: &Config) -> io::Result<End> {
     }
     // Only cores speak on it from here on.
     drop(to_control);
+    if let (Some(listener), Some(counters)) = (listener, gate_counters) {
+        let wakers = cores.iter().map(|core| core.waker.clone());
+        let doors = lanes.into_iter().zip(wakers);
+        gate::spawn(
+            listener,
+            doors.map(|(lane, waker)| Door { lane, waker }).collect(),
+            counters,
+        )?;
+    }
     let identity = Identity {
         instance: u64::from_le_bytes(draw(&random)?),
         pid: std::process::id(),
         io: io.name(),
         udp_ports: ports,
+        tcp_port: (config.tcp_port != 0).then_some(config.tcp_port),
         bind: config.bind,
         addresses: addresses::reachable(config.bind, &config.advertise)?,
     };
     info!(
         socket = %config.control_socket.display(), pid = identity.pid, io = identity.io,
-        udp_ports = ?identity.udp_ports, addresses = ?identity.addresses, "data plane ready"
+        udp_ports = ?identity.udp_ports, tcp_port = ?identity.tcp_port, addresses = ?identity.addresses, "data plane ready"
     );
     let router = Router::new(identity);
     let link = Link::new(router, cores, from_cores, signals, config.orphan_timeout);

@@ -15,6 +15,7 @@ use super::counters::IoCounters;
 use super::limits::{GSO_BYTES_MAX, GSO_SEGMENTS_MAX, SEND_BATCH};
 use super::sockaddr::{self, Family};
 use super::udp::UdpSocket;
+use crate::address::TransportAddress;
 use crate::shard::TransmitBatch;
 
 /// How a driver hands messages to the kernel.
@@ -145,8 +146,12 @@ impl Sender {
         let mut chunk = [Outgoing::NONE; SEND_BATCH];
         let mut used = 0;
         for run in batch.runs() {
+            // Connections have their own way out.
+            let TransportAddress::Udp(to) = run.to else {
+                continue;
+            };
             let whole = Outgoing {
-                to: run.to,
+                to,
                 from: run.from,
                 bytes: batch.bytes(run),
                 segment: run.segment,
@@ -405,8 +410,8 @@ mod tests {
         let mut sender = Sender::new(&socket);
         let mut batch = TransmitBatch::new();
         let any = crate::shard::transmit::ANY_SOURCE;
-        batch.commit(10, "[::1]:9".parse().expect("literal"), any);
-        batch.commit(20, "127.0.0.1:9".parse().expect("literal"), any);
+        batch.commit(10, "[::1]:9".parse::<SocketAddr>().expect("literal"), any);
+        batch.commit(20, "127.0.0.1:9".parse::<SocketAddr>().expect("literal"), any);
         let mut counters = IoCounters::default();
         let mut kernel = kernel(None, Some(libc::EAGAIN));
         sender.send(&batch, &mut kernel, &mut counters);

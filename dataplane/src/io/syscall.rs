@@ -3,11 +3,12 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
 use super::counters::IoCounters;
+use super::epoll::{Epoll, Interest};
 use super::limits::{RECEIVE_BATCH, RECEIVE_CONTROL_LEN, TRAIN_MAX};
 use super::receive::{self, Incoming, Message};
 use super::send::{SendMessages, SendSlots, Sender};
@@ -21,14 +22,19 @@ pub struct SyscallDriver {
     socket: UdpSocket,
     fixed: Option<IpAddr>,
     wake: WakeFd,
-    epoll: OwnedFd,
+    epoll: Epoll,
+    connections_ready: bool,
     slots: ReceiveSlots,
     sender: Sender,
     counters: IoCounters,
 }
 
-/// `epoll_event.u64` of the eventfd; the socket's is 0.
+/// What woke the driver.
+const SOCKET: u64 = 0;
+/// See [`SOCKET`].
 const WAKE: u64 = 1;
+/// See [`SOCKET`].
+const CONNECTIONS: u64 = 2;
 
 impl SyscallDriver {
     /// Takes over a bound socket.
@@ -41,15 +47,9 @@ impl SyscallDriver {
 
     pub(super) fn with_slot_len(socket: UdpSocket, slot_len: usize) -> io::Result<Self> {
         let wake = WakeFd::new()?;
-        // SAFETY: takes no pointers.
-        let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-        if epoll < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: a descriptor the kernel just gave, owned by nobody else.
-        let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
-        watch(&epoll, socket.as_raw_fd(), 0)?;
-        watch(&epoll, wake.as_raw_fd(), WAKE)?;
+        let epoll = Epoll::new()?;
+        epoll.add(socket.as_raw_fd(), SOCKET, Interest::Read)?;
+        epoll.add(wake.as_raw_fd(), WAKE, Interest::Read)?;
         Ok(Self {
             fixed: socket.fixed_address(),
             sender: Sender::new(&socket),
@@ -58,6 +58,7 @@ impl SyscallDriver {
             socket,
             wake,
             epoll,
+            connections_ready: false,
         })
     }
 
@@ -80,35 +81,27 @@ impl SyscallDriver {
         if timeout == Some(Duration::ZERO) {
             return Ok(());
         }
-        let timeout = timeout.map(|timeout| libc::timespec {
-            tv_sec: timeout.as_secs().min(i64::MAX as u64) as i64,
-            tv_nsec: i64::from(timeout.subsec_nanos()),
-        });
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 2];
-        // SAFETY: the kernel writes at most two events into a live array of two; the timeout outlives the call;
-        // a null signal mask is allowed.
-        let ready = unsafe {
-            libc::epoll_pwait2(
-                self.epoll.as_raw_fd(),
-                events.as_mut_ptr(),
-                events.len() as i32,
-                timeout.as_ref().map_or(ptr::null(), ptr::from_ref),
-                ptr::null(),
-            )
-        };
-        if ready < 0 {
-            let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::Interrupted {
-                Ok(())
-            } else {
-                Err(error)
-            };
-        }
-        let ready = ready as usize;
-        if events[..ready].iter().any(|event| event.u64 == WAKE) {
-            self.wake.reset();
+        for event in self.epoll.wait::<3>(timeout)? {
+            match event.token {
+                WAKE => self.wake.reset(),
+                CONNECTIONS => self.connections_ready = true,
+                _ => {}
+            }
         }
         Ok(())
+    }
+
+    /// Lets the connections' own descriptor end the sleep as well.
+    ///
+    /// # Errors
+    /// What epoll said: no memory.
+    pub fn watch_connections(&mut self, fd: RawFd) -> io::Result<()> {
+        self.epoll.add(fd, CONNECTIONS, Interest::Read)
+    }
+
+    /// Whether there was something on the connections since the last call.
+    pub fn take_connections_ready(&mut self) -> bool {
+        std::mem::take(&mut self.connections_ready)
     }
 
     /// Takes what the socket has, up to about `limit` datagrams (a train is never split), and says how
@@ -143,20 +136,6 @@ impl SyscallDriver {
     pub fn send(&mut self, batch: &TransmitBatch) {
         let mut kernel = Sendmmsg(self.socket.as_raw_fd());
         self.sender.send(batch, &mut kernel, &mut self.counters);
-    }
-}
-
-fn watch(epoll: &OwnedFd, fd: RawFd, token: u64) -> io::Result<()> {
-    let mut event = libc::epoll_event {
-        events: libc::EPOLLIN as u32,
-        u64: token,
-    };
-    // SAFETY: the kernel copies the live event before it returns; a bad fd is an error.
-    let status = unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) };
-    if status == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
     }
 }
 

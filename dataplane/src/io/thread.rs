@@ -1,6 +1,7 @@
 //! One thread per core: pinned, with everything of the core built on it.
 
 use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -12,6 +13,9 @@ use super::driver::{Command, Core, Driver};
 use super::limits::COMMAND_QUEUE;
 use super::outbox::{CoreMessage, Outbox};
 use super::syscall::SyscallDriver;
+use super::tcp::Accepted;
+use super::tcp::gate::GateCounters;
+use super::tcp::set::ConnectionSet;
 use super::udp::UdpSocket;
 use super::uring::UringDriver;
 use super::wake::Waker;
@@ -45,6 +49,10 @@ pub struct CoreSetup {
     pub io: IoKind,
     /// Its bound socket.
     pub socket: UdpSocket,
+    /// Where its connections come from.
+    pub arrivals: Receiver<Accepted>,
+    /// The gate's counters, for the one core that reports them.
+    pub gate: Option<Arc<GateCounters>>,
     /// Its shard's settings.
     pub shard: ShardConfig,
     /// The process's clock.
@@ -90,6 +98,8 @@ fn run(setup: CoreSetup, lane: Receiver<Command>, ready: &Sender<io::Result<Wake
         cpu,
         io: kind,
         socket,
+        arrivals,
+        gate,
         shard,
         clock,
         to_control,
@@ -104,8 +114,9 @@ fn run(setup: CoreSetup, lane: Receiver<Command>, ready: &Sender<io::Result<Wake
             .map(Driver::Uring)
             .map_err(io::Error::other),
     };
-    let driver = match driver {
-        Ok(driver) => driver,
+    let parts = driver.and_then(|driver| Ok((driver, ConnectionSet::new(arrivals)?)));
+    let (driver, connections) = match parts {
+        Ok(parts) => parts,
         Err(error) => {
             // The starter has either this error or given up already.
             let _ = ready.send(Err(error));
@@ -115,12 +126,13 @@ fn run(setup: CoreSetup, lane: Receiver<Command>, ready: &Sender<io::Result<Wake
     info!(core, cpu, %local, io = kind.name(), "core started");
     let _ = ready.send(Ok(driver.waker()));
     let outbox = Outbox::new(core, to_control.clone());
-    let mut core_loop = Core::new(Shard::new(shard, clock.now()), driver, lane, outbox, clock);
-    if let Err(error) = core_loop.run() {
+    let shard = Shard::new(shard, clock.now());
+    let ended = Core::new(shard, driver, connections, gate, lane, outbox, clock)
+        .and_then(|mut core_loop| core_loop.run());
+    if let Err(error) = ended {
         // A core that can't wait can't forward; its sessions are lost. The supervisor starts anew.
         error!(core, %error, "the core's driver failed");
         std::process::abort();
     }
-    drop(core_loop);
     let _ = to_control.send(CoreMessage::Stopped { core });
 }

@@ -94,6 +94,14 @@ pub struct Session {
 }
 
 impl Session {
+    /// The peer is reached another way: what was measured belonged to the old path. Handshake, keys,
+    /// streams and their numbers stay as they are.
+    pub fn on_path_change(&mut self, now: Time) {
+        self.rtt = DEFAULT_RTT;
+        self.downstream.estimator.on_path_change(now);
+        self.downstream.follow_estimate(now);
+    }
+
     /// The slot on a line.
     #[must_use]
     pub fn slot_index(&self, mid: &Mid) -> Option<usize> {

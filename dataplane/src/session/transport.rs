@@ -5,8 +5,9 @@
 //! certificate.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
+use crate::address::{ConnectionId, TransportAddress};
 use crate::dtls::Dtls;
 use crate::ice;
 use crate::limits;
@@ -43,6 +44,8 @@ pub struct Transport {
     pub dtls: Option<Box<Dtls>>,
     /// Present once the peer has proven its certificate.
     pub keyed: Option<Keyed>,
+    /// The connection in use that was last told of, and the bytes of pictures it still takes.
+    room: Option<(ConnectionId, usize)>,
     created: Time,
 }
 
@@ -63,14 +66,56 @@ impl Transport {
             ice,
             dtls: Some(dtls),
             keyed: None,
+            room: None,
             created: now,
         }
     }
 
     /// Where to send: the nominated path, or before a nomination any validated one.
     #[must_use]
-    pub fn path(&self) -> Option<(SocketAddr, IpAddr)> {
+    pub fn path(&self) -> Option<(TransportAddress, IpAddr)> {
         self.ice.selected().map(|path| (path.remote, path.local))
+    }
+
+    /// Whether the path is a connection, which loses nothing and so may fall behind.
+    #[must_use]
+    pub fn is_connection(&self) -> bool {
+        self.connection().is_some()
+    }
+
+    fn connection(&self) -> Option<ConnectionId> {
+        self.ice.selected()?.remote.connection()
+    }
+
+    /// Whether pictures and what repairs them may be handed to the path. Datagrams always may: what is
+    /// too much gets lost. A connection keeps all it is given, and what waits in it can't be taken back.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let Some(connection) = self.connection() else {
+            return true;
+        };
+        self.room.is_none_or(|(of, room)| of != connection || room > 0)
+    }
+
+    /// Notes bytes handed to the path.
+    pub fn take_room(&mut self, bytes: usize) {
+        let Some(connection) = self.connection() else {
+            return;
+        };
+        let room = match self.room {
+            Some((of, room)) if of == connection => room,
+            _ => limits::CONNECTION_WINDOW,
+        };
+        self.room = Some((connection, room.saturating_sub(bytes)));
+    }
+
+    /// The connection takes so many bytes more. Gives whether it is the one in use.
+    pub fn set_room(&mut self, connection: ConnectionId, room: usize) -> bool {
+        let in_use = self.connection() == Some(connection);
+        if in_use {
+            self.room = Some((connection, room));
+        }
+        in_use
     }
 
     /// Whether the peer did not come up in time.

@@ -328,6 +328,6 @@ fn demand_of(
 impl Session {
     /// Whether something waits for its turn on the path and may leave now.
     pub(super) fn may_drain(&mut self, now: Time) -> bool {
-        self.outbox.paced_len() > 0 && self.downstream.may_send(now)
+        self.outbox.paced_len() > 0 && self.transport.has_room() && self.downstream.may_send(now)
     }
 }

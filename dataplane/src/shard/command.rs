@@ -7,10 +7,9 @@ use kall_shared::link::{
 };
 use kall_shared::media::{Kind, MediaLine, SessionDescription, SessionParams, SlotDescription, SlotWish};
 
-use super::ingress::UFRAG_ID_LEN;
 use super::room::Room;
 use super::slab::Key;
-use super::{Shard, session_key};
+use super::{Shard, session_key, ufrag};
 use crate::dtls::Dtls;
 use crate::forward::publication::Publication;
 use crate::forward::slot::{Slot, SlotSeed};
@@ -24,9 +23,6 @@ use crate::session::outbox::Outbox;
 use crate::session::transport::Transport;
 use crate::session::{DEFAULT_RTT, Published, Session};
 use crate::time::Time;
-
-/// Random letters after the session id in a user fragment: 40 bits, so that it can't be guessed.
-const UFRAG_RANDOM: usize = 8;
 
 /// Letters of an ICE password: 160 bits.
 const PWD_LETTERS: usize = 32;
@@ -186,7 +182,7 @@ impl Shard {
                 key
             }
         };
-        let random = self.entropy.ice_text(UFRAG_RANDOM);
+        let random = self.entropy.ice_text(ufrag::RANDOM_LEN);
         let pwd = self.entropy.ice_text(PWD_LETTERS);
         let feedback_ssrc = self.entropy.ssrc(|ssrc| declares(&params, ssrc));
         let cname = self.entropy.ice_text(16);
@@ -195,7 +191,7 @@ impl Shard {
         let identity = &self.config.identity;
         let key = self.sessions.insert_with(|key| {
             let id = SessionId::pack(core, key.index, key.epoch);
-            let ufrag = format!("{:0width$x}{random}", id.0, width = UFRAG_ID_LEN);
+            let ufrag = ufrag::of_session(id, &random);
             let local = ice::Credentials {
                 ufrag: ufrag.clone(),
                 pwd: pwd.clone(),
@@ -282,10 +278,10 @@ impl Shard {
         params.validate()?;
         let key = session_key(session);
         let present = self.session_mut(session)?;
-        if present.params.transport != params.transport {
+        if present.params.transport.fingerprints != params.transport.fingerprints {
             return Err(Refusal::new(
                 RefusalCode::Invalid,
-                "transport: ufrag, password and fingerprint of a living session can't change",
+                "transport: the certificates of a living session can't change",
             ));
         }
         for (index, line) in present.params.lines.iter().enumerate() {
@@ -302,11 +298,15 @@ impl Shard {
             }
         }
         let room = present.room;
+        let restarts = present.params.transport != params.transport;
         present.extensions = ExtensionIds::of_lines(&params.lines);
         present.downstream.feedback = Feedback::of(&params);
         present.params = params;
         if let Some(label) = label {
             present.label = label;
+        }
+        if restarts {
+            self.restart_ice(now, key);
         }
         self.retire_lines(now, key);
         self.empty_retired_slots(now, key);
@@ -314,6 +314,27 @@ impl Shard {
         self.refill_audio(now, room);
         self.reschedule(now, key);
         self.describe(key)
+    }
+
+    /// The offer brought new credentials (RFC 8839 section 4.4.3.1.1): new ones of ours answer them. The
+    /// session goes on over the path it has until the peer nominates another; handshake, keys and
+    /// streams know nothing of it.
+    fn restart_ice(&mut self, now: Time, key: Key) {
+        let random = self.entropy.ice_text(ufrag::RANDOM_LEN);
+        let pwd = self.entropy.ice_text(PWD_LETTERS);
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        let ufrag = ufrag::of_session(session.id, &random);
+        let local = ice::Credentials {
+            ufrag: ufrag.clone(),
+            pwd: pwd.clone(),
+        };
+        let remote = session.params.transport.ufrag.clone();
+        session.transport.ice.restart(local, remote, now);
+        session.description.ufrag = ufrag;
+        session.description.pwd = pwd;
+        self.counters.ice_restarts += 1;
     }
 
     /// Removes publications whose line stopped publishing or now publishes something else.

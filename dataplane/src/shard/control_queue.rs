@@ -3,14 +3,15 @@
 //! They are written when they come up and leave with the next transmit poll, ahead of media. One
 //! buffer, reused; bounded, because a flood of checks must not grow it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
+use crate::address::TransportAddress;
 use crate::limits;
 use crate::shard::transmit::{MAX_DATAGRAM, TransmitBatch};
 
 #[derive(Debug, Clone, Copy)]
 struct Queued {
-    to: SocketAddr,
+    to: TransportAddress,
     from: IpAddr,
     offset: u32,
     len: u16,
@@ -27,7 +28,7 @@ pub(super) struct ControlQueue {
 impl ControlQueue {
     /// Copies one datagram in; false when the queue is full or the datagram too long.
     #[must_use]
-    pub(super) fn push(&mut self, datagram: &[u8], to: SocketAddr, from: IpAddr) -> bool {
+    pub(super) fn push(&mut self, datagram: &[u8], to: TransportAddress, from: IpAddr) -> bool {
         if datagram.len() > MAX_DATAGRAM || self.bytes.len() + datagram.len() > limits::CONTROL_BYTES {
             return false;
         }

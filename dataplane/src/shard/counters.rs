@@ -67,6 +67,10 @@ counters! {
     twcc_sent,
     /// Answered connectivity checks.
     stun_answered,
+    /// ICE restarts of living sessions.
+    ice_restarts,
+    /// Times the path to a peer became another one.
+    path_changes,
     /// Sessions opened.
     sessions_opened,
     /// Sessions ended.
@@ -81,6 +85,8 @@ counters! {
     drop_stun_unknown_user,
     /// STUN whose MESSAGE-INTEGRITY does not verify.
     drop_stun_integrity,
+    /// Checks from an address that sent too many before any of its own was valid.
+    drop_stun_rate,
     /// STUN refused for another reason: wrong peer fragment, role conflict.
     drop_stun_refused,
     /// DTLS that no handshake could use.

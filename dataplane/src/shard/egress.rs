@@ -122,6 +122,7 @@ impl Turn<'_> {
             return Drained::Done;
         }
         while batch.has_room() {
+            let before = batch.byte_len();
             if let Some(item) = session.outbox.pop_urgent() {
                 self.send(session, item, batch);
             } else if session.may_drain(self.now) {
@@ -131,6 +132,7 @@ impl Turn<'_> {
             } else {
                 return self.probe(session, batch);
             }
+            session.transport.take_room(batch.byte_len() - before);
         }
         Drained::BatchFull
     }
@@ -192,7 +194,7 @@ impl Turn<'_> {
         };
         let video = slot.kind() == Kind::Video;
         if video
-            && session.downstream.is_paced()
+            && (session.downstream.is_paced() || session.transport.is_connection())
             && now.since(meta.arrival) > QUEUE_MAX
             && now >= slot.patient_until
             && !meta.keyframe_start
@@ -357,7 +359,7 @@ impl Turn<'_> {
     /// Adds what a running probe wants beside the media: packets sent a moment ago once more, which
     /// repairs what was lost of them, and where there are none padding.
     fn probe(&mut self, session: &mut Session, batch: &mut TransmitBatch) -> Drained {
-        if session.downstream.feedback != Feedback::Transport {
+        if session.downstream.feedback != Feedback::Transport || !session.transport.has_room() {
             return Drained::Done;
         }
         while session.downstream.estimator.probe_bytes(self.now) > 0 {

@@ -5,23 +5,23 @@
 //! authenticated check decides, and whoever lost an address must not take it along when it goes.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use super::slab::Key;
+use crate::address::TransportAddress;
 
 /// Addresses proved by a check, with the session they proved it to. Bounded by the sessions: each
 /// has at most [`crate::ice::PAIRS_MAX`].
 #[derive(Debug, Default)]
-pub(super) struct Flows(HashMap<SocketAddr, Key>);
+pub(super) struct Flows(HashMap<TransportAddress, Key>);
 
 impl Flows {
     /// The session that packets from `address` are for.
-    pub(super) fn owner(&self, address: &SocketAddr) -> Option<Key> {
+    pub(super) fn owner(&self, address: &TransportAddress) -> Option<Key> {
         self.0.get(address).copied()
     }
 
     /// An authenticated check from `address` reached `session`.
-    pub(super) fn claim(&mut self, address: SocketAddr, session: Key) {
+    pub(super) fn claim(&mut self, address: TransportAddress, session: Key) {
         self.0.insert(address, session);
     }
 
@@ -32,7 +32,7 @@ impl Flows {
     }
 
     /// `session` is done with `address`.
-    pub(super) fn release(&mut self, address: &SocketAddr, session: Key) {
+    pub(super) fn release(&mut self, address: &TransportAddress, session: Key) {
         if self.owner(address) == Some(session) {
             self.0.remove(address);
         }
@@ -41,11 +41,13 @@ impl Flows {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
     fn the_latest_check_owns_and_the_former_owner_takes_nothing_along() {
-        let address = SocketAddr::from(([192, 0, 2, 1], 5000));
+        let address = SocketAddr::from(([192, 0, 2, 1], 5000)).into();
         let session = |index| Key { index, epoch: 1 };
         let mut flows = Flows::default();
         flows.claim(address, session(1));

@@ -3,14 +3,12 @@
 //! Nothing is believed before it is authenticated: a datagram that fails leaves a counter and no
 //! other trace. State is created only for peers that a session was opened for.
 
-use std::net::SocketAddr;
-
-use kall_shared::id::SessionId;
 use kall_shared::link::{CloseReason, Event};
 use kall_shared::media::{Extension, Kind};
 
 use super::counters::Counters;
-use super::{Datagram, Shard};
+use super::{Datagram, Shard, session_key, ufrag};
+use crate::address::TransportAddress;
 use crate::dtls::DtlsEvent;
 use crate::forward::inspect;
 use crate::forward::keyframe::Meanwhile;
@@ -45,9 +43,6 @@ enum Order {
     LateStart,
 }
 
-/// Hexadecimal digits of a session id at the start of a user fragment.
-pub(super) const UFRAG_ID_LEN: usize = 16;
-
 impl Shard {
     /// Takes one datagram; `datagram.data` is decrypted in place.
     pub fn handle_datagram(&mut self, now: Time, mut datagram: Datagram<'_>) {
@@ -76,8 +71,13 @@ impl Shard {
             self.counters.drop_stun_unknown_user += 1;
             return;
         };
+        let known = self.flows.owner(&datagram.from) == Some(key);
+        if !known && !self.check_limit.allow(now, datagram.from.ip()) {
+            self.counters.drop_stun_rate += 1;
+            return;
+        }
         let mut reply = [0; MAX_DATAGRAM];
-        let path = session.transport.path();
+        let had_path = session.transport.path().is_some();
         let outcome =
             session
                 .transport
@@ -90,15 +90,16 @@ impl Shard {
                 Ignored::Integrity => &mut self.counters.drop_stun_integrity,
             } += 1;
         }
-        if let Some(evicted) = outcome.evicted {
-            self.flows.release(&evicted, key);
-        }
-        if path.is_some() && session.transport.path() != path {
-            session.downstream.estimator.on_path_change(now);
-            session.downstream.follow_estimate(now);
+        if had_path && outcome.path_changed {
+            self.counters.path_changes += 1;
+            session.on_path_change(now);
         }
         // Only a message that knows the password is answered, and a refusal validates nothing.
-        if outcome.reply_len > 0 && session.transport.ice.is_validated(&datagram.from) {
+        let valid = outcome.reply_len > 0 && session.transport.ice.is_validated(&datagram.from);
+        if let Some(evicted) = outcome.evicted {
+            self.forget_address(&evicted, key);
+        }
+        if valid {
             self.flows.claim(datagram.from, key);
         }
         if outcome.reply_len > 0 {
@@ -108,17 +109,13 @@ impl Shard {
         self.reschedule(now, key);
     }
 
-    /// The session a user fragment was made for: its id stands at the start.
+    /// The session of this core that a user fragment was made for.
     fn session_of_username(&self, username: &[u8]) -> Option<Key> {
-        let digits = std::str::from_utf8(username.get(..UFRAG_ID_LEN)?).ok()?;
-        let id = SessionId(u64::from_str_radix(digits, 16).ok()?);
-        (id.core() == self.config.core).then(|| Key {
-            index: id.slot(),
-            epoch: id.epoch(),
-        })
+        let id = ufrag::session_of(username)?;
+        (id.core() == self.config.core).then(|| session_key(id))
     }
 
-    fn flow(&mut self, from: &SocketAddr) -> Option<Key> {
+    fn flow(&mut self, from: &TransportAddress) -> Option<Key> {
         let key = self.flows.owner(from);
         if key.is_none() {
             self.counters.drop_unknown_tuple += 1;
@@ -137,8 +134,11 @@ impl Shard {
             self.counters.drop_dtls += 1;
             return;
         };
-        session.transport.ice.on_handshake_packet(datagram.from);
         dtls.handle_datagram(now, datagram.data);
+        if session.transport.ice.on_handshake_packet(datagram.from) {
+            self.counters.path_changes += 1;
+            session.on_path_change(now);
+        }
         self.after_dtls(now, key);
     }
 
@@ -229,7 +229,10 @@ impl Shard {
         };
         self.counters.rtp_in += 1;
         session.received.add(now, datagram.data.len());
-        session.transport.ice.on_authenticated_packet(now, datagram.from);
+        if session.transport.ice.on_authenticated_packet(now, datagram.from) {
+            self.counters.path_changes += 1;
+            session.on_path_change(now);
+        }
         let Ok(packet) = Packet::parse(&datagram.data[..opened.len]) else {
             self.counters.drop_rtp_malformed += 1;
             return;
@@ -417,7 +420,10 @@ impl Shard {
             Err(refused) => return Self::count_refused(&mut self.counters, refused),
         };
         self.counters.rtcp_in += 1;
-        session.transport.ice.on_authenticated_packet(now, datagram.from);
+        if session.transport.ice.on_authenticated_packet(now, datagram.from) {
+            self.counters.path_changes += 1;
+            session.on_path_change(now);
+        }
         for message in rtcp::packets(&datagram.data[..len]) {
             let Ok(message) = message else {
                 self.counters.drop_rtcp_malformed += 1;

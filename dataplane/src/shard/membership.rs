@@ -45,7 +45,7 @@ impl Shard {
             return;
         };
         for address in session.transport.ice.validated() {
-            self.flows.release(&address, key);
+            self.forget_address(&address, key);
         }
         self.counters.sessions_closed += 1;
         self.outgoing.event(Event::SessionClosed {

@@ -9,6 +9,7 @@
 
 mod allocation;
 mod command;
+mod connections;
 mod control_queue;
 pub mod counters;
 mod egress;
@@ -24,19 +25,22 @@ pub mod slab;
 mod statistics;
 mod timers;
 pub mod transmit;
+pub mod ufrag;
 mod write;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use kall_shared::id::{RoomId, SessionId};
 use kall_shared::link::{Stats, ToControl};
 
+use crate::address::{ConnectionId, TransportAddress};
 use crate::dtls;
 use crate::forward::allocator::Demand;
 use crate::forward::publication::{Publication, SourceIds};
 use crate::forward::slot::Slot;
+use crate::ice::CheckLimit;
 use crate::limits;
 use crate::session::Session;
 use crate::session::transport::Keyed;
@@ -56,7 +60,7 @@ pub use transmit::{Run, TransmitBatch};
 #[derive(Debug)]
 pub struct Datagram<'a> {
     /// The peer.
-    pub from: SocketAddr,
+    pub from: TransportAddress,
     /// The local address it came to; replies leave from it.
     pub to: IpAddr,
     /// When the kernel got it.
@@ -92,6 +96,10 @@ pub struct Shard {
     rooms_by_id: HashMap<RoomId, Key>,
     /// Validated address of a peer, and whose it is.
     flows: Flows,
+    /// Checks from addresses that are not validated yet.
+    check_limit: CheckLimit,
+    /// Connections that no session has a use for any more.
+    hangups: Vec<ConnectionId>,
     timers: Timers,
     control: ControlQueue,
     /// Sessions whose outbox is not empty, each once.
@@ -126,6 +134,8 @@ impl Shard {
             rooms: Slab::new(limits::SESSIONS_PER_CORE),
             rooms_by_id: HashMap::new(),
             flows: Flows::default(),
+            check_limit: CheckLimit::default(),
+            hangups: Vec::new(),
             timers: Timers::with_capacity(limits::SESSIONS_PER_CORE),
             control: ControlQueue::default(),
             ready: Vec::with_capacity(limits::SESSIONS_PER_CORE),
@@ -177,7 +187,7 @@ impl Shard {
         self.sessions.get_mut(session)?.slots.get_mut(usize::from(slot))
     }
 
-    fn push_control(&mut self, datagram: &[u8], to: SocketAddr, from: IpAddr) {
+    fn push_control(&mut self, datagram: &[u8], to: TransportAddress, from: IpAddr) {
         if !self.control.push(datagram, to, from) {
             self.counters.drop_control_full += 1;
         }

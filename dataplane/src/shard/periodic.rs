@@ -56,11 +56,10 @@ impl Shard {
             .min(session.arrivals.poll_deadline())
             .min(session.receiver_reports.poll_deadline())
             .min(session.sender_reports.poll_deadline())
-            .min(
-                session
-                    .downstream
-                    .poll_deadline(now, session.outbox.paced_len() > 0),
-            );
+            .min(session.downstream.poll_deadline(
+                now,
+                session.outbox.paced_len() > 0 && session.transport.has_room(),
+            ));
         if session.wants_remb() {
             deadline = deadline.min(session.remb.poll_deadline());
         }
@@ -128,6 +127,7 @@ impl Shard {
             return;
         };
         let probing = session.downstream.feedback == Feedback::Transport
+            && session.transport.has_room()
             && session.downstream.estimator.probe_bytes(now) > 0;
         if probing || session.may_drain(now) {
             self.make_ready(key);

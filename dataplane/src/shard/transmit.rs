@@ -4,7 +4,9 @@
 //! leave as a single send with `UDP_SEGMENT`. The shard seals straight into the buffer; nothing is
 //! copied after that.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::address::TransportAddress;
 
 /// Bytes of one batch. 64 runs of ten full packets; beyond that nothing is gained by waiting.
 pub const BATCH_BYTES: usize = 64 * 10 * MAX_DATAGRAM;
@@ -25,8 +27,8 @@ pub const MAX_RUN_BYTES: usize = 65_507;
 /// Consecutive datagrams of one destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
-    /// Where to.
-    pub to: SocketAddr,
+    /// Where to. On a connection each segment is a frame.
+    pub to: TransportAddress,
     /// Our address the peer knows; unspecified when the kernel may choose.
     pub from: IpAddr,
     offset: u32,
@@ -89,6 +91,12 @@ impl TransmitBatch {
         self.runs.clear();
     }
 
+    /// Bytes of all its runs.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.used
+    }
+
     /// Whether there is nothing to send.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -116,7 +124,8 @@ impl TransmitBatch {
 
     /// Takes the first `len` bytes of [`Self::spare`] as one datagram. It joins the last run when
     /// that goes to the same peer and the lengths allow it.
-    pub fn commit(&mut self, len: usize, to: SocketAddr, from: IpAddr) {
+    pub fn commit(&mut self, len: usize, to: impl Into<TransportAddress>, from: IpAddr) {
+        let to = to.into();
         debug_assert!(len <= MAX_DATAGRAM && self.used + len <= self.buffer.len());
         let offset = self.used;
         self.used += len;
@@ -151,6 +160,8 @@ pub const ANY_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn peer(port: u16) -> SocketAddr {

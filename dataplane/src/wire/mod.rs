@@ -2,9 +2,11 @@
 //!
 //! A view is built once, by `parse`, which proves every length it will use; what it hands out
 //! afterwards can't fail. What a peer wrote wrong comes back as [`Malformed`]. Writers fill a
-//! caller's buffer and give `None` when the message does not fit.
+//! caller's buffer and give `None` when the message does not fit. [`framing`] alone keeps bytes: a
+//! stream hands over its messages in pieces.
 
 pub mod demux;
+pub mod framing;
 pub mod rtcp;
 pub mod rtp;
 pub mod rtp_ext;

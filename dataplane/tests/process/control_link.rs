@@ -172,10 +172,18 @@ fn a_taken_port_and_bad_usage_are_one_clear_line() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port().to_string();
+    let listening = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let tcp_port = listening.local_addr().expect("bound").port().to_string();
     let missing = directory.path().join("missing").join("x.sock");
     let good = directory.path().join("x.sock");
     for (socket, args, status, words) in [
         (&good, &["--udp-port", port.as_str()][..], 1, port.as_str()),
+        (
+            &good,
+            &["--udp-port", "0", "--tcp-port", tcp_port.as_str()],
+            1,
+            tcp_port.as_str(),
+        ),
         (&missing, &[], 1, "missing"),
         (&good, &["--cores", "none"], 2, "--cores"),
     ] {

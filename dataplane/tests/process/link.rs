@@ -92,7 +92,16 @@ pub(crate) fn command(socket: &Path, args: &[&str]) -> Command {
     command
         .arg("--control-socket")
         .arg(socket)
-        .args(["--bind", "127.0.0.1", "--udp-port", "0", "--cores", "1"])
+        .args([
+            "--bind",
+            "127.0.0.1",
+            "--udp-port",
+            "0",
+            "--tcp-port",
+            "0",
+            "--cores",
+            "1",
+        ])
         .args(args)
         .stderr(Stdio::piped());
     command

@@ -87,6 +87,8 @@ export async function media(page) {
     dtls: transport?.dtlsState,
     srtp: transport?.srtpCipher,
     remotePort: remote?.port,
+    /** "udp" or "tcp". */
+    protocol: remote?.protocol,
   };
 }
 

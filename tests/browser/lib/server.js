@@ -56,10 +56,10 @@ export class Process {
 
 export class Server {
   /**
-   * @param {{ io?: "io_uring" | "syscall", name: string, address?: string, config?: Record<string, string[]> }} options
+   * @param {{ io?: "io_uring" | "syscall", name: string, address?: string, tcpPort?: number, config?: Record<string, string[]> }} options
    * `config` has further lines by section.
    */
-  static async start({ io = "io_uring", name, address = "127.0.0.1", config = {} }) {
+  static async start({ io = "io_uring", name, address = "127.0.0.1", tcpPort = 0, config = {} }) {
     const server = new Server();
     server.address = address;
     server.name = `${name}-${io}`;
@@ -95,7 +95,7 @@ url = "${path.join(server.folder, "kall.db")}"
 [dataplane]
 bind = "${address}"
 udp_port = 0
-tcp_port = 0
+tcp_port = ${tcpPort}
 cores = 1
 io = "${io}"
 ${extra("dataplane")}

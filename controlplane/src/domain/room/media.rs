@@ -121,6 +121,7 @@ impl Room {
                 info.bind,
                 address,
             ),
+            tcp_port: info.tcp_port,
             version: negotiated.version,
             max_bitrate: media.max_bitrate,
             screen_share_bitrate: media.screen_share_bitrate,

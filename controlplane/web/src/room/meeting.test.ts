@@ -141,16 +141,101 @@ describe("a meeting", () => {
     expect(meeting.state).toMatchObject({ media: "failed", mediaProblem: "no codec in common" });
   });
 
-  it("replaces a connection that failed", async () => {
-    await connect();
-    connections.last.become("disconnected");
-    expect(meeting.state.media).toBe("interrupted");
+  it("replaces a connection that never worked", async () => {
+    await enter();
+    await answerOffer();
     connections.last.become("failed");
     expect(meeting.state.media).toBe("failed");
     network.timers.advance(500);
     await settle();
     expect(connections.all).toHaveLength(2);
+    expect(connections.all[0]?.restarts).toBe(0);
     expect(meeting.state.media).toBe("connecting");
+  });
+
+  describe("when a connection that worked stops", () => {
+    const offers = () => network.socket.sent.filter(({ type }) => type === "offer").map((offer) => (offer as { sdp: string }).sdp);
+
+    it("looks for another path, once, and the connection lives on", async () => {
+      await connect();
+      const before = offers().length;
+      connections.last.become("disconnected");
+      expect(meeting.state.media).toBe("interrupted");
+      await settle();
+      expect(offers().slice(before)).toEqual([expect.stringContaining("ICE 1")]);
+      connections.last.become("failed");
+      await answerOffer();
+      connections.last.become("connected");
+      network.timers.advance(60_000);
+      await settle();
+      expect(connections.all).toHaveLength(1);
+      expect(connections.last.restarts).toBe(1);
+      expect(meeting.state.media).toBe("connected");
+      connections.last.become("failed");
+      await settle();
+      expect(offers().at(-1)).toContain("ICE 2");
+    });
+
+    it("waits for the socket, and looks for another path after the return", async () => {
+      await connect();
+      network.socket.drop();
+      connections.last.become("failed");
+      await settle();
+      expect(connections.last.restarts).toBe(0);
+      network.timers.advance(250);
+      await enter({ resumed: true });
+      expect(connections.all).toHaveLength(1);
+      expect(network.socket.last("offer")).toMatchObject({ sdp: expect.stringContaining("ICE 1") as string });
+    });
+
+    it("repeats the offer when the socket was as dead as the media", async () => {
+      await connect();
+      connections.last.become("disconnected");
+      await settle();
+      network.timers.advance(9000);
+      connections.last.become("failed");
+      await settle();
+      expect(connections.all).toHaveLength(1);
+      network.socket.drop();
+      await settle();
+      network.timers.advance(250);
+      await enter({ resumed: true });
+      expect(connections.all).toHaveLength(1);
+      expect(network.socket.last("offer")).toMatchObject({ sdp: expect.stringContaining("ICE 1") as string });
+      await answerOffer();
+      connections.last.become("connected");
+      network.timers.advance(8000);
+      await settle();
+      expect(connections.all).toHaveLength(1);
+      expect(meeting.state.media).toBe("connected");
+    });
+
+    it("builds a new one when that does not help", async () => {
+      await connect();
+      connections.last.become("disconnected");
+      await settle();
+      await answerOffer();
+      network.timers.advance(7900);
+      await settle();
+      expect(connections.all).toHaveLength(1);
+      network.timers.advance(100);
+      await settle();
+      expect(connections.all).toHaveLength(2);
+      expect(connections.all[0]?.closed).toBe(true);
+      expect(meeting.state.media).toBe("connecting");
+    });
+
+    it("builds a new one when the server knows no restarts", async () => {
+      await connect();
+      connections.last.become("failed");
+      await settle();
+      network.socket.answer("offer", { type: "error", code: "sdp_invalid", message: "transport" });
+      await settle();
+      network.timers.advance(500);
+      await settle();
+      expect(connections.all).toHaveLength(2);
+      expect(meeting.state.mediaProblem).toBeUndefined();
+    });
   });
 
   it("mutes before the first offer, and follows the switch afterwards", async () => {

@@ -21,7 +21,7 @@ export type MediaState =
   | "connected"
   /** Packets stopped; the browser still tries. */
   | "interrupted"
-  /** Given up; a new connection is built. */
+  /** Given up; another path is looked for, or a new connection is built. */
   | "failed";
 
 export interface MeetingState {
@@ -51,6 +51,20 @@ export const realEnvironment: MeetingEnvironment = {
   ownLevel: () => 0,
 };
 
+/**
+ * How long a restart of ICE may take after its answer before a new connection is built, in milliseconds: some
+ * rounds of checks over a slow path. Browsers themselves wait for half a minute.
+ */
+const RESTART_WAIT_MS = 8000;
+
+/** How the peer connection fared so far. */
+type Course =
+  /** It never worked, so there is nothing to restart. */
+  | "new"
+  | "worked"
+  /** It worked once, and another path is being looked for. */
+  | "restarting";
+
 /** How often levels are read, in milliseconds: a ring that follows speech, not syllables. */
 const LEVELS_EVERY_MS = 200;
 const SOURCE: Record<DeviceKind, Source> = { microphone: "microphone", camera: "camera" };
@@ -67,6 +81,9 @@ export class Meeting {
   /** Rebuilds since media last worked, for the back-off. */
   private rebuilds = 0;
   private retry: number | undefined;
+  private course: Course = "new";
+  /** When a restart counts as one that does not help. */
+  private restartTimer: number | undefined;
   private levelTimer: number | undefined;
   private readonly speaking = new SpeakingDetector();
   private readonly subscriptions: Subscriptions;
@@ -192,9 +209,11 @@ export class Meeting {
 
   private entered(joined: Joined): void {
     this.joined = joined;
-    if (joined.resumed && this.peer && this.current.media !== "failed") {
-      // The media session lived on: the same connection goes on with it.
-      if (this.peer.needsNegotiation) void this.negotiate(this.peer);
+    const { media } = this.current;
+    if (joined.resumed && this.peer && !(media === "failed" && this.isHopeless(this.peer))) {
+      // The media session lived on: the same connection goes on with it, if need be over another path.
+      if (this.course === "worked" && media !== "connected") this.restart(this.peer);
+      else if (this.peer.needsNegotiation) void this.negotiate(this.peer);
       else this.subscriptions.open();
       this.syncMutes(true);
     } else {
@@ -206,6 +225,8 @@ export class Meeting {
     const joined = this.joined;
     if (!joined) return;
     this.clearRetry();
+    this.clearRestart();
+    this.course = "new";
     this.peer?.close();
     this.subscriptions.close();
     this.wantedLayers.clear();
@@ -241,14 +262,20 @@ export class Meeting {
     await this.negotiate(peer);
   }
 
-  private async negotiate(peer: Peer): Promise<void> {
+  private async negotiate(peer: Peer, exchange = () => peer.negotiate()): Promise<void> {
     try {
-      await peer.negotiate();
+      await exchange();
+      if (this.peer === peer && this.course === "restarting") this.awaitRestart();
       if (this.peer === peer && this.signalling.state.name === "joined") this.subscriptions.open();
     } catch (error) {
       // A replaced connection's failure is nobody's; a lost socket's offer is repeated on return.
       if (this.peer !== peer || error instanceof Disconnected) return;
       const refusal = error instanceof Refused ? error : undefined;
+      if (refusal?.code === "sdp_invalid" && this.course === "restarting") {
+        // This server knows no restarts.
+        this.later(() => void this.buildPeer());
+        return;
+      }
       if (refusal && refusal.code !== "sdp_invalid" && refusal.code !== "permission_denied") {
         this.later(() => void this.negotiate(peer));
         return;
@@ -262,19 +289,56 @@ export class Meeting {
     switch (state) {
       case "connected":
         this.rebuilds = 0;
+        this.course = "worked";
+        this.clearRestart();
         this.update({ media: "connected", restarting: false });
         break;
       case "disconnected":
         this.update({ media: "interrupted" });
+        this.recover();
         break;
       case "failed":
         this.update({ media: "failed" });
-        // With the socket away, `joined` decides after the return.
-        if (this.signalling.state.name === "joined") this.later(() => void this.buildPeer());
+        this.recover();
         break;
       default:
         break;
     }
+  }
+
+  /** Media stopped: another path first, and a new connection when there is none or that does not help. */
+  private recover(): void {
+    // With the socket away, `joined` decides after the return.
+    if (!this.peer || this.signalling.state.name !== "joined") return;
+    if (this.course === "worked") this.restart(this.peer);
+    else if (this.current.media === "failed" && this.isHopeless(this.peer)) this.later(() => void this.buildPeer());
+  }
+
+  /**
+   * Whether nothing but a new connection can help one that failed. A restart under way has its time,
+   * whatever the browser thinks of the old path meanwhile: its offer may be on a socket that is as
+   * dead as the media, and is repeated on the next.
+   */
+  private isHopeless(peer: Peer): boolean {
+    return this.course === "new" || (this.course === "restarting" && this.restartTimer === undefined && !peer.needsNegotiation);
+  }
+
+  private restart(peer: Peer): void {
+    this.course = "restarting";
+    void this.negotiate(peer, () => peer.restartIce());
+  }
+
+  private awaitRestart(): void {
+    this.clearRestart();
+    this.restartTimer = this.environment.timers.set(() => {
+      this.restartTimer = undefined;
+      if (this.signalling.state.name === "joined") void this.buildPeer();
+    }, RESTART_WAIT_MS);
+  }
+
+  private clearRestart(): void {
+    if (this.restartTimer !== undefined) this.environment.timers.clear(this.restartTimer);
+    this.restartTimer = undefined;
   }
 
   private later(run: () => void): void {
@@ -359,6 +423,7 @@ export class Meeting {
 
   private close(): void {
     this.clearRetry();
+    this.clearRestart();
     if (this.levelTimer !== undefined) this.environment.timers.clear(this.levelTimer);
     this.stopFollowingLocal();
     this.subscriptions.end();

@@ -76,6 +76,8 @@ export class FakeConnection {
   localDescription: { type: string; sdp: string } | null = null;
   remoteDescription: { type: string; sdp: string } | null = null;
   closed = false;
+  /** Calls of `restartIce`. */
+  restarts = 0;
   /** A browser that sends one size. */
   refusesSimulcast = false;
   /** What `getStats` gives. */
@@ -112,8 +114,13 @@ export class FakeConnection {
     return this.lines;
   }
 
+  restartIce(): void {
+    this.restarts += 1;
+  }
+
   createOffer(): Promise<{ type: string; sdp: string }> {
-    return Promise.resolve({ type: "offer", sdp: `offer of ${this.lines.length} lines` });
+    const restart = this.restarts > 0 ? `, ICE ${this.restarts}` : "";
+    return Promise.resolve({ type: "offer", sdp: `offer of ${this.lines.length} lines${restart}` });
   }
 
   setLocalDescription(description: { type: string; sdp: string }): Promise<void> {

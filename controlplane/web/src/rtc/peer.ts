@@ -162,6 +162,15 @@ export class Peer {
     return this.running;
   }
 
+  /**
+   * Looks for another way to the server; lines, keys and streams stay. The server answers a
+   * restart of ICE on the session it has.
+   */
+  restartIce(): Promise<void> {
+    this.connection.restartIce();
+    return this.negotiate();
+  }
+
   private async exchange(): Promise<void> {
     while (this.wanted && !this.closed) {
       this.wanted = false;

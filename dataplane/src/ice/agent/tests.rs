@@ -1,9 +1,11 @@
 //! Each row of the agent's behaviour, driven by real messages.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::candidate::PAIRS_MAX;
 use super::*;
+use crate::address::ConnectionId;
 use crate::wire::stun::{
     BindingRequest, Role, TransactionId, write_binding_indication, write_binding_request,
 };
@@ -21,8 +23,8 @@ fn agent() -> Agent {
     Agent::new(credentials("srvr", PASSWORD), "clnt".to_owned(), Time::ZERO)
 }
 
-fn peer(port: u16) -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, 7], port))
+fn peer(port: u16) -> TransportAddress {
+    SocketAddr::from(([192, 0, 2, 7], port)).into()
 }
 
 fn here() -> IpAddr {
@@ -51,13 +53,13 @@ fn nominating() -> BindingRequest<'static> {
     }
 }
 
-fn send(agent: &mut Agent, seconds: u64, from: SocketAddr, request: &BindingRequest<'_>) -> Outcome {
+fn send(agent: &mut Agent, seconds: u64, from: TransportAddress, request: &BindingRequest<'_>) -> Outcome {
     let mut buf = [0; 512];
     let len = write_binding_request(&mut buf, request).unwrap();
     deliver(agent, seconds, from, &buf[..len]).0
 }
 
-fn deliver(agent: &mut Agent, seconds: u64, from: SocketAddr, bytes: &[u8]) -> (Outcome, Vec<u8>) {
+fn deliver(agent: &mut Agent, seconds: u64, from: TransportAddress, bytes: &[u8]) -> (Outcome, Vec<u8>) {
     let message = Message::parse(bytes).unwrap();
     let mut reply = [0; 256];
     let now = Time::from_millis(seconds * 1000);
@@ -65,7 +67,7 @@ fn deliver(agent: &mut Agent, seconds: u64, from: SocketAddr, bytes: &[u8]) -> (
     (outcome, reply[..outcome.reply_len].to_vec())
 }
 
-fn selected(agent: &Agent) -> Option<SocketAddr> {
+fn selected(agent: &Agent) -> Option<TransportAddress> {
     agent.selected().map(|path| path.remote)
 }
 
@@ -90,7 +92,7 @@ fn a_valid_check_is_answered_and_validates() {
     let answer = Message::parse(&reply).unwrap();
     assert_eq!(answer.class(), Class::Success);
     assert_eq!(answer.transaction_id(), ID);
-    assert_eq!(answer.mapped_address(), Some(peer(1)));
+    assert_eq!(answer.mapped_address(), Some(peer(1).socket()));
     assert!(answer.verify_integrity(PASSWORD.as_bytes()) && answer.has_fingerprint());
     assert!(reply.len() <= len, "an answer never amplifies");
 
@@ -302,7 +304,7 @@ fn an_indication_keeps_alive_and_nothing_more() {
 fn an_answer_is_not_expected() {
     let mut agent = agent();
     let mut buf = [0; 256];
-    let len = write_binding_success(&mut buf, ID, peer(1), PASSWORD.as_bytes()).unwrap();
+    let len = write_binding_success(&mut buf, ID, peer(1).socket(), PASSWORD.as_bytes()).unwrap();
     let (outcome, _) = deliver(&mut agent, 1, peer(1), &buf[..len]);
     assert_eq!(outcome, Outcome::ignored(Ignored::Answer));
 }
@@ -355,6 +357,42 @@ fn old_credentials_expire() {
     assert!(send(&mut agent, 29, peer(1), &check()).newly_validated);
     let outcome = send(&mut agent, 30, peer(1), &check());
     assert_eq!(outcome, Outcome::ignored(Ignored::UnknownUser));
+}
+
+#[test]
+fn a_restart_whose_answer_was_lost_keeps_what_the_peer_uses() {
+    let mut agent = agent();
+    send(&mut agent, 1, peer(1), &nominating());
+    let restart = |agent: &mut Agent, ufrag: &str, seconds: u64| {
+        let local = credentials(ufrag, "next-password-of-22-characters");
+        agent.restart(local, "clnt2".to_owned(), Time::from_millis(seconds * 1000));
+    };
+    restart(&mut agent, "lost", 10);
+    restart(&mut agent, "last", 20);
+    assert_eq!(agent.ufrags().collect::<Vec<_>>(), ["last", "srvr"]);
+    assert!(send(&mut agent, 39, peer(1), &check()).reply_len > 0);
+    // Its time is that of the first restart.
+    let outcome = send(&mut agent, 40, peer(1), &check());
+    assert_eq!(outcome, Outcome::ignored(Ignored::UnknownUser));
+}
+
+#[test]
+fn a_closed_connection_gives_way_to_the_path_heard_last() {
+    let mut agent = agent();
+    let connection = |index| TransportAddress::Tcp(peer(9).socket(), ConnectionId { index, epoch: 0 });
+    send(&mut agent, 1, peer(1), &check());
+    send(&mut agent, 2, peer(2), &check());
+    send(&mut agent, 3, connection(0), &nominating());
+    assert_eq!(selected(&agent), Some(connection(0)));
+    assert!(
+        !agent.on_closed(connection(1)),
+        "another connection of the same address"
+    );
+    assert!(agent.on_closed(connection(0)));
+    assert_eq!(selected(&agent), Some(peer(2)));
+    assert!(agent.on_closed(peer(2)) && agent.on_closed(peer(1)));
+    assert_eq!(agent.selected(), None);
+    assert!(send(&mut agent, 4, connection(1), &check()).path_changed);
 }
 
 #[test]

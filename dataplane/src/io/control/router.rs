@@ -35,6 +35,8 @@ pub struct Identity {
     pub io: &'static str,
     /// UDP port by core.
     pub udp_ports: Vec<u16>,
+    /// Port of ICE over TCP; none while it is off.
+    pub tcp_port: Option<u16>,
     /// The bound address.
     pub bind: IpAddr,
     /// What peers can reach.
@@ -279,6 +281,7 @@ impl Router {
             uptime_seconds: uptime,
             io: identity.io.to_owned(),
             udp_ports: identity.udp_ports.clone(),
+            tcp_port: identity.tcp_port,
             bind: identity.bind,
             addresses: identity.addresses.clone(),
         };

@@ -51,6 +51,7 @@ fn router(cores: u16) -> Router {
         pid: 2,
         io: "syscall",
         udp_ports: (0..cores).collect(),
+        tcp_port: None,
         bind: [127, 0, 0, 1].into(),
         addresses: vec![[127, 0, 0, 1].into()],
     })

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use super::Unavailable;
@@ -113,6 +113,16 @@ impl UringDriver {
             self.wake.reset();
         }
         Ok(())
+    }
+
+    /// Lets the connections' own descriptor end the sleep as well.
+    pub fn watch_connections(&mut self, fd: RawFd) {
+        self.ring.connections = Some(fd);
+    }
+
+    /// Whether there was something on the connections since the last call.
+    pub fn take_connections_ready(&mut self) -> bool {
+        std::mem::take(&mut self.ring.connections_ready)
     }
 
     /// Takes what has been received, up to about `limit` datagrams (a train is never split), and says how

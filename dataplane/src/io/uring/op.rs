@@ -8,6 +8,8 @@ pub(super) enum Op {
     Receive,
     /// The multishot poll of the wake-up eventfd. Borrows no memory.
     Wake,
+    /// The poll of the connections' epoll. Borrows no memory.
+    Connections,
     /// The send in this slot. Over, one way or the other, when the submission that carried it returns; only
     /// failures complete visibly.
     Send(u8),
@@ -16,6 +18,7 @@ pub(super) enum Op {
 const RECEIVE: u64 = 1 << 8;
 const WAKE: u64 = 2 << 8;
 const SEND: u64 = 3 << 8;
+const CONNECTIONS: u64 = 4 << 8;
 
 impl Op {
     /// For a submission.
@@ -23,6 +26,7 @@ impl Op {
         match self {
             Self::Receive => RECEIVE,
             Self::Wake => WAKE,
+            Self::Connections => CONNECTIONS,
             Self::Send(slot) => SEND | u64::from(slot),
         }
     }
@@ -32,6 +36,7 @@ impl Op {
         match (user_data & !0xff, user_data as u8) {
             (RECEIVE, 0) => Some(Self::Receive),
             (WAKE, 0) => Some(Self::Wake),
+            (CONNECTIONS, 0) => Some(Self::Connections),
             (SEND, slot) => Some(Self::Send(slot)),
             _ => None,
         }
@@ -47,11 +52,13 @@ mod tests {
 
     #[test]
     fn every_operation_comes_back_as_itself() {
-        let all = [Op::Receive, Op::Wake].into_iter().chain((0..=255).map(Op::Send));
+        let all = [Op::Receive, Op::Wake, Op::Connections]
+            .into_iter()
+            .chain((0..=255).map(Op::Send));
         for op in all {
             assert_eq!(Op::decode(op.encode()), Some(op));
         }
-        for foreign in [0, 1, RECEIVE + 1, WAKE + 9, 4 << 8, u64::MAX] {
+        for foreign in [0, 1, RECEIVE + 1, WAKE + 9, CONNECTIONS + 1, 5 << 8, u64::MAX] {
             assert_eq!(Op::decode(foreign), None);
         }
     }

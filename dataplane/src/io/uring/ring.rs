@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use io_uring::squeue::Entry;
-use io_uring::types::{Fixed, SubmitArgs, Timespec};
+use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, Submitter, cqueue, opcode, squeue};
 
 use super::Unavailable;
@@ -33,7 +33,7 @@ pub(super) struct Completed {
     pub(super) buffer: Option<u16>,
 }
 
-/// One ring with its two standing operations.
+/// One ring with its standing operations.
 pub(super) struct Ring {
     io: IoUring,
     /// Receives that completed and wait to be taken.
@@ -42,6 +42,11 @@ pub(super) struct Ring {
     watching: bool,
     /// The eventfd was written to.
     pub(super) woken: bool,
+    /// The connections' epoll, if there is one.
+    pub(super) connections: Option<RawFd>,
+    polling: bool,
+    /// There is something on the connections.
+    pub(super) connections_ready: bool,
 }
 
 impl Ring {
@@ -71,6 +76,9 @@ impl Ring {
             receiving: false,
             watching: false,
             woken: false,
+            connections: None,
+            polling: false,
+            connections_ready: false,
         })
     }
 
@@ -79,7 +87,7 @@ impl Ring {
         self.io.submitter()
     }
 
-    /// Queues what is not under way: the receive and the poll.
+    /// Queues what is not under way: the receive and the polls.
     ///
     /// # Safety
     /// `header` and the provided buffers must stay where they are until [`Self::quiesce`] has answered true.
@@ -98,6 +106,13 @@ impl Ring {
             // SAFETY: a poll borrows no memory.
             unsafe { self.push(&poll.user_data(Op::Wake.encode())) };
             self.watching = true;
+        }
+        if let (Some(fd), false) = (self.connections, self.polling) {
+            // Armed anew each time, so that what was left over is told again.
+            let poll = opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).build();
+            // SAFETY: a poll borrows no memory, and the kernel holds the file while it lasts.
+            unsafe { self.push(&poll.user_data(Op::Connections.encode())) };
+            self.polling = true;
         }
     }
 
@@ -168,6 +183,10 @@ impl Ring {
                 Some(Op::Wake) => {
                     self.watching = more;
                     self.woken = true;
+                }
+                Some(Op::Connections) => {
+                    self.polling = false;
+                    self.connections_ready = true;
                 }
                 Some(Op::Send(slot)) => {
                     if let (Some(failed), true) = (failed.as_mut(), result < 0) {

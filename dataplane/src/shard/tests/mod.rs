@@ -5,6 +5,7 @@
 mod forwarding;
 mod hostile;
 mod lifecycle;
+mod paths;
 mod repair;
 mod simulcast;
 mod soak;
@@ -23,6 +24,7 @@ use kall_shared::media::{
 };
 
 use super::{Datagram, Shard, ShardConfig, TransmitBatch};
+use crate::address::TransportAddress;
 use crate::dtls::Identity;
 use crate::forward::slot::Slot;
 use crate::srtp::{EgressGuard, Inbound, MasterKey, Outbound, Profile, SessionKeys};
@@ -158,9 +160,9 @@ impl World {
         self.receive(peer.address, &mut datagram);
     }
 
-    fn receive(&mut self, from: SocketAddr, data: &mut [u8]) {
+    fn receive(&mut self, from: impl Into<TransportAddress>, data: &mut [u8]) {
         let datagram = Datagram {
-            from,
+            from: from.into(),
             to: LOCAL,
             received: self.now,
             data,
@@ -179,7 +181,7 @@ impl World {
             }
             for run in batch.runs() {
                 for datagram in batch.bytes(run).chunks(usize::from(run.segment)) {
-                    self.sent.push((run.to, datagram.to_vec()));
+                    self.sent.push((run.to.socket(), datagram.to_vec()));
                 }
             }
         }

@@ -241,7 +241,7 @@ impl<'a> World<'a> {
             None => {}
         }
         let datagram = Datagram {
-            from: address(peer),
+            from: address(peer).into(),
             to: SERVER,
             received: now,
             data: &mut bytes,
@@ -260,7 +260,7 @@ impl<'a> World<'a> {
             }
             for run in batch.runs() {
                 assert_eq!(run.from, SERVER, "replies leave from where the peer sends to");
-                let peer = peer_at(run.to);
+                let peer = peer_at(run.to.socket());
                 for datagram in batch.bytes(run).chunks(usize::from(run.segment)) {
                     self.leave_server(peer, datagram);
                 }
