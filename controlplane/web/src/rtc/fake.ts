@@ -1,6 +1,8 @@
 // A peer connection without a network: it keeps its lines, gives mids when an offer is set, and
 // lets tests say what state it is in.
 
+import type { Encoding } from "./encodings";
+
 export class FakeTrack {
   enabled = true;
   stopped = false;
@@ -78,6 +80,8 @@ export class FakeConnection {
   closed = false;
   /** A browser that sends one size. */
   refusesSimulcast = false;
+  /** A browser that knows no layers inside a stream. */
+  ignoresScalability = false;
   /** What `getStats` gives. */
   reports: { readonly id: string }[] = [];
   readonly lines: FakeLine[] = [];
@@ -93,7 +97,7 @@ export class FakeConnection {
       kind,
       init,
       sent: typeof what === "string" ? null : what,
-      sender: new FakeSender(init?.sendEncodings ?? [{}], (track) => {
+      sender: new FakeSender(this.known(init?.sendEncodings ?? [{}]), (track) => {
         line.sent = track;
         return Promise.resolve();
       }),
@@ -106,6 +110,10 @@ export class FakeConnection {
     };
     this.lines.push(line);
     return line;
+  }
+
+  private known(encodings: Encoding[]): Encoding[] {
+    return this.ignoresScalability ? encodings.map(({ scalabilityMode: _, ...rest }) => rest) : encodings;
   }
 
   getTransceivers(): FakeLine[] {
@@ -148,9 +156,11 @@ export class FakeConnection {
 export class FakeConnections {
   readonly all: FakeConnection[] = [];
   refusesSimulcast = false;
+  ignoresScalability = false;
   readonly create = (configuration: RTCConfiguration): RTCPeerConnection => {
     const connection = new FakeConnection(configuration);
     connection.refusesSimulcast = this.refusesSimulcast;
+    connection.ignoresScalability = this.ignoresScalability;
     this.all.push(connection);
     return connection as unknown as RTCPeerConnection;
   };
