@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use kall_shared::id::SessionId;
 use kall_shared::link::{CloseReason, Event};
-use kall_shared::media::{Extension, Kind};
+use kall_shared::media::{Codec, Extension, Kind};
 
 use super::counters::Counters;
 use super::{Datagram, Shard};
@@ -289,6 +289,12 @@ impl Shard {
             }
         };
         let facts = inspect::payload_facts(codec.codec, packet, payload, &session.extensions);
+        let descriptor = session
+            .extensions
+            .id(Extension::DependencyDescriptor)
+            .filter(|_| codec.codec == Codec::Av1)
+            .and_then(|id| packet.extension(id))
+            .unwrap_or_default();
         let taken = publication.take(
             now,
             received,
@@ -299,6 +305,7 @@ impl Shard {
                 sequence,
                 timestamp: packet.timestamp(),
                 facts,
+                descriptor,
                 payload,
             },
             &mut self.sources,
@@ -354,8 +361,10 @@ impl Shard {
             return;
         }
         let kind = publication.kind;
+        // Of one stream with several layers everybody sees every packet: what is left out must not look lost.
+        let scalable = publication.is_scalable();
         for subscriber in &publication.subscribers {
-            if !subscriber.takes(layer) {
+            if !(subscriber.takes(layer) || scalable && subscriber.takes_any()) {
                 continue;
             }
             let Some(session) = self.sessions.get_mut(subscriber.session) else {
@@ -367,7 +376,10 @@ impl Shard {
             let slot = subscriber.slot;
             let own = session.slots.get(usize::from(slot));
             let waits = own.is_some_and(Slot::waits_for_keyframe);
-            let shown = own.is_some_and(|own| own.shows_layer(publication_key, layer));
+            let shown = own.is_some_and(|own| {
+                let layer = own.shown_layer().filter(|_| scalable).unwrap_or(layer);
+                own.shows_layer(publication_key, layer)
+            });
             let item = |seq| Item::Forward {
                 slot,
                 publication: publication_key,

@@ -6,6 +6,7 @@ mod forwarding;
 mod hostile;
 mod lifecycle;
 mod repair;
+mod scalable;
 mod simulcast;
 mod soak;
 
@@ -39,11 +40,14 @@ const MID_ID: u8 = 3;
 const RID_ID: u8 = 4;
 const TWCC_ID: u8 = 5;
 const LEVEL_ID: u8 = 6;
+const DESCRIPTOR_ID: u8 = 13;
 
 const OPUS: u8 = 111;
 const VP8: u8 = 96;
 const VP8_RTX: u8 = 97;
 const H264: u8 = 102;
+const VP9: u8 = 98;
+const AV1: u8 = 45;
 
 /// The shard, its clock, and what it said so far.
 struct World {
@@ -70,6 +74,7 @@ struct Got {
     header: HeaderFields,
     mid: Option<String>,
     level: Option<u8>,
+    descriptor: Option<Vec<u8>>,
     payload: Vec<u8>,
 }
 
@@ -334,6 +339,7 @@ fn got(packet: &[u8]) -> Got {
         header: packet.fields(),
         mid: text(MID_ID),
         level: packet.extension(LEVEL_ID).map(|data| data[0]),
+        descriptor: packet.extension(DESCRIPTOR_ID).map(<[u8]>::to_vec),
         payload: packet.payload().to_vec(),
     }
 }
@@ -400,6 +406,8 @@ fn line(mid: &str, kind: Kind) -> MediaLine {
         Kind::Video => vec![
             codec(VP8, Some(VP8_RTX), Codec::Vp8, None),
             codec(H264, None, Codec::H264, Some(0x42_e01f)),
+            codec(VP9, None, Codec::Vp9, None),
+            codec(AV1, None, Codec::Av1, None),
         ],
     };
     let extensions = [
@@ -407,6 +415,7 @@ fn line(mid: &str, kind: Kind) -> MediaLine {
         (RID_ID, Extension::Rid),
         (TWCC_ID, Extension::TransportCc),
         (LEVEL_ID, Extension::AudioLevel),
+        (DESCRIPTOR_ID, Extension::DependencyDescriptor),
     ];
     MediaLine {
         mid: Mid::new(mid).expect("valid"),
