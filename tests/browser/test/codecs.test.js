@@ -78,6 +78,8 @@ for (const codec of ["VP8", "VP9", "H264", "AV1"]) {
           });
           await told(bob, "high");
 
+          // No tile is large any more, and the window is small.
+          await bob.pin("Alice");
           await bob.page.setViewportSize(SMALL);
           const small = await until("a smaller layer", async () => {
             const seen = await shown(bob, "Alice");
