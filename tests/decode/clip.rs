@@ -117,7 +117,7 @@ impl Coding {
                 arguments.extend(["-f", "ivf", file]);
             }
             Self::Av1 => {
-                arguments.extend(["-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "9"]);
+                arguments.extend(["-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8"]);
                 arguments.extend(["-minrate", &rate, "-lag-in-frames", "0", "-f", "ivf", file]);
             }
             Self::H264 => {
