@@ -64,7 +64,7 @@ web-test: tools-test $(WEB)/dist/index.html ## Tests of the web client's logic
 browser: programs $(BROWSER)/node_modules/.package-lock.json ## Tests in a real browser
 	KALL_BIN_DIR=$(TARGET)/debug npm --prefix $(BROWSER) test
 
-decode: tools-media programs ## Forwarded VP8 and H264 in ffmpeg's decoders, through layer switches
+decode: tools-media programs ## Forwarded VP8, VP9, AV1 and H264 in ffmpeg's decoders, through layer switches
 	cargo nextest run --workspace --profile decode --locked
 
 shaped: tools-media programs $(BROWSER)/node_modules/.package-lock.json ## A browser behind a shaped path; figures in artifacts/shaped/

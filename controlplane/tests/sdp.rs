@@ -180,6 +180,56 @@ fn codecs_come_in_the_operators_order() {
 }
 
 #[test]
+fn av1_comes_with_its_descriptor_where_the_operator_adds_it() {
+    let rules = Rules {
+        codecs: &[Codec::Av1, Codec::Vp8, Codec::Opus],
+        ..RULES
+    };
+    for name in ["chromium_offer.sdp", "firefox_offer.sdp"] {
+        let offered = offer_text(name);
+        let descriptor = Extension::DependencyDescriptor.uri();
+        let answer_of = |text: &str| {
+            let offer = Offer::parse(text).expect("parses");
+            let params = offer.params(&rules, &mut publish).expect("usable");
+            params.validate().expect("within every bound");
+            answer(&offer, &params, &describe(&params), &settings())
+        };
+        for (mid, lines) in sections(&answer_of(&offered)) {
+            if !lines[0].starts_with("m=video") {
+                continue;
+            }
+            let pt = lines.iter().find_map(|line| line.strip_suffix(" AV1/90000"));
+            let pt = pt.and_then(|line| line.strip_prefix("a=rtpmap:")).expect("AV1");
+            assert_eq!(
+                lines[0].split(' ').nth(3),
+                Some(pt),
+                "{name} {mid}: it comes first"
+            );
+            let has = |wanted: &str| lines.iter().any(|line| line.contains(wanted));
+            assert!(
+                has(&format!("a=fmtp:{pt} level-idx=5;profile=0;tier=0")),
+                "{name} {mid}"
+            );
+            assert!(has(descriptor) && has("a=extmap-allow-mixed"), "{name} {mid}");
+        }
+        // A descriptor with its structure does not fit the one-byte form.
+        let plain = with_lines(&offered, |line| {
+            (line != "a=extmap-allow-mixed").then(|| line.to_owned())
+        });
+        assert!(!answer_of(&plain).contains(descriptor), "{name}");
+        // Another profile is not what is forwarded.
+        let high = with_lines(&offered, |line| {
+            Some(line.replace("profile=0;tier=0", "profile=1;tier=0"))
+        });
+        if high != offered.replace("\r\n", "\n").replace('\n', "\r\n") {
+            assert!(!answer_of(&high).contains("AV1"), "{name}");
+        }
+    }
+    // Without AV1 nobody writes descriptors.
+    assert!(!answer_to(&offer_text("chromium_offer.sdp")).contains(Extension::DependencyDescriptor.uri()));
+}
+
+#[test]
 fn every_line_is_mirrored_and_the_data_channel_stays_outside_the_bundle() {
     for name in ["chromium_offer.sdp", "firefox_offer.sdp"] {
         let offer = offer_text(name).replace("\r\n", "\n").replace('\n', "\r\n");

@@ -82,6 +82,8 @@ pub enum Codec {
     Vp9,
     /// RFC 6184, packetization mode 1.
     H264,
+    /// RTP Payload Format for AV1, profile 0.
+    Av1,
 }
 
 impl Codec {
@@ -90,7 +92,7 @@ impl Codec {
     pub fn kind(self) -> Kind {
         match self {
             Self::Opus | Self::Red => Kind::Audio,
-            Self::Vp8 | Self::Vp9 | Self::H264 => Kind::Video,
+            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => Kind::Video,
         }
     }
 
@@ -99,7 +101,7 @@ impl Codec {
     pub fn clock_rate(self) -> u32 {
         match self {
             Self::Opus | Self::Red => 48_000,
-            Self::Vp8 | Self::Vp9 | Self::H264 => 90_000,
+            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => 90_000,
         }
     }
 }
@@ -155,11 +157,13 @@ pub enum Extension {
     AbsSendTime,
     /// `urn:3gpp:video-orientation`
     VideoOrientation,
+    /// Dependency descriptor (RTP Payload Format for AV1, appendix A)
+    DependencyDescriptor,
 }
 
 impl Extension {
     /// Every extension, in a fixed order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Mid,
         Self::Rid,
         Self::RepairedRid,
@@ -167,6 +171,7 @@ impl Extension {
         Self::TransportCc,
         Self::AbsSendTime,
         Self::VideoOrientation,
+        Self::DependencyDescriptor,
     ];
 
     /// The URI that names it in `a=extmap`.
@@ -180,6 +185,9 @@ impl Extension {
             Self::TransportCc => "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
             Self::AbsSendTime => "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
             Self::VideoOrientation => "urn:3gpp:video-orientation",
+            Self::DependencyDescriptor => {
+                "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+            }
         }
     }
 

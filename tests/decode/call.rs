@@ -46,6 +46,8 @@ pub(crate) fn formats(coding: Coding) -> Types {
     match coding {
         Coding::Vp8 | Coding::Vp8Temporal => Types { pt: 96, rtx_pt: 97 },
         Coding::H264 => Types { pt: 102, rtx_pt: 103 },
+        Coding::Vp9 => Types { pt: 98, rtx_pt: 99 },
+        Coding::Av1 => Types { pt: 45, rtx_pt: 46 },
     }
 }
 
@@ -55,6 +57,7 @@ pub(crate) mod formats {
     pub(crate) const MID: u8 = 9;
     pub(crate) const RID: u8 = 10;
     pub(crate) const REPAIRED_RID: u8 = 11;
+    pub(crate) const DESCRIPTOR: u8 = 13;
 }
 
 /// A datagram on its way: whose it is, whether to the server, and its bytes.
@@ -331,10 +334,11 @@ fn params(side: usize, coding: Coding) -> SessionParams {
             codecs: vec![CodecParams {
                 pt,
                 rtx_pt: Some(rtx_pt),
-                codec: if coding == Coding::H264 {
-                    Codec::H264
-                } else {
-                    Codec::Vp8
+                codec: match coding {
+                    Coding::Vp8 | Coding::Vp8Temporal => Codec::Vp8,
+                    Coding::H264 => Codec::H264,
+                    Coding::Vp9 => Codec::Vp9,
+                    Coding::Av1 => Codec::Av1,
                 },
                 h264_profile: (coding == Coding::H264).then_some(0x42_e01f),
                 feedback: Feedback {
@@ -350,6 +354,7 @@ fn params(side: usize, coding: Coding) -> SessionParams {
                 extension(formats::MID, Extension::Mid),
                 extension(formats::RID, Extension::Rid),
                 extension(formats::REPAIRED_RID, Extension::RepairedRid),
+                extension(formats::DESCRIPTOR, Extension::DependencyDescriptor),
             ],
             publish: publishes.then(|| PublishParams {
                 track: track(),

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rtp::codecs::av1::Av1Payloader;
 use rtp::codecs::h264::H264Payloader;
 use rtp::codecs::vp8::Vp8Payloader;
 use rtp::packetizer::Payloader;
@@ -42,12 +43,16 @@ pub(crate) enum Coding {
     Vp8Temporal,
     /// H264, constrained baseline.
     H264,
+    /// VP9, profile 0.
+    Vp9,
+    /// AV1, profile 0, with dependency descriptors.
+    Av1,
 }
 
 impl Coding {
     pub(crate) fn extension(self) -> &'static str {
         match self {
-            Self::Vp8 | Self::Vp8Temporal => "ivf",
+            Self::Vp8 | Self::Vp8Temporal | Self::Vp9 | Self::Av1 => "ivf",
             Self::H264 => "h264",
         }
     }
@@ -106,6 +111,15 @@ impl Coding {
                 }
                 arguments.extend(["-f", "ivf", file]);
             }
+            Self::Vp9 => {
+                arguments.extend(["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"]);
+                arguments.extend(["-minrate", &rate, "-lag-in-frames", "0", "-auto-alt-ref", "0"]);
+                arguments.extend(["-f", "ivf", file]);
+            }
+            Self::Av1 => {
+                arguments.extend(["-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8"]);
+                arguments.extend(["-minrate", &rate, "-lag-in-frames", "0", "-f", "ivf", file]);
+            }
             Self::H264 => {
                 arguments.extend(["-c:v", "libx264", "-profile:v", "baseline", "-preset", "veryfast"]);
                 // Delimiters show where a picture begins; they are not sent.
@@ -134,10 +148,12 @@ pub(crate) struct Temporal {
 /// A coded picture.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
-    /// Payloads as the `rtp` crate makes them; VP8's with a descriptor of one byte.
+    /// Payloads as the `rtp` crate makes them; VP8's with a descriptor of one byte, VP9's without any.
     pub(crate) payloads: Vec<Bytes>,
     pub(crate) temporal: Temporal,
     pub(crate) is_key: bool,
+    /// Width and height.
+    pub(crate) size: (u16, u16),
     /// What it decodes to.
     pub(crate) picture: Picture,
 }
@@ -158,9 +174,14 @@ impl Clip {
         let layers = [0, 1, 2].map(|layer| {
             let file = folder.join(format!("layer-{layer}.{}", coding.extension()));
             coding.encode(LAYERS[layer], &file);
-            let frames = read(coding, &file);
+            let (width, height, _) = LAYERS[layer];
+            let frames = read(coding, (width, height), &file);
             for (number, frame) in frames.iter().enumerate() {
-                let bytes = depacketize::frame(coding, &frame.payloads).expect("what was just packetised");
+                let bytes = if coding == Coding::Vp9 {
+                    frame.payloads.concat().into()
+                } else {
+                    depacketize::frame(coding, &frame.payloads).expect("what was just packetised")
+                };
                 known.insert(bytes, (layer, number));
             }
             frames
@@ -184,11 +205,11 @@ impl Clip {
     }
 }
 
-fn read(coding: Coding, file: &Path) -> Vec<Frame> {
+fn read(coding: Coding, size: (u16, u16), file: &Path) -> Vec<Frame> {
     let pictures = ffmpeg::decode(file);
     let bytes = fs::read(file).expect("ffmpeg wrote it");
     let coded = match coding {
-        Coding::Vp8 | Coding::Vp8Temporal => ivf(&bytes),
+        Coding::Vp8 | Coding::Vp8Temporal | Coding::Vp9 | Coding::Av1 => ivf(&bytes),
         Coding::H264 => access_units(&bytes),
     };
     assert_eq!(
@@ -205,10 +226,17 @@ fn read(coding: Coding, file: &Path) -> Vec<Frame> {
             payloads: match coding {
                 Coding::Vp8 | Coding::Vp8Temporal => Vp8Payloader::default().payload(even(&bytes), &bytes),
                 Coding::H264 => H264Payloader::default().payload(PAYLOAD_MAX, &bytes),
+                // The descriptor is the publisher's.
+                Coding::Vp9 => Ok(bytes
+                    .chunks(PAYLOAD_MAX - 8)
+                    .map(Bytes::copy_from_slice)
+                    .collect()),
+                Coding::Av1 => Av1Payloader::default().payload(PAYLOAD_MAX, &bytes),
             }
             .expect("a picture can be packetised"),
             temporal: coding.temporal(number % GROUP),
             is_key: is_key(coding, &bytes),
+            size,
             picture,
         })
         .collect();
@@ -230,6 +258,10 @@ fn is_key(coding: Coding, frame: &[u8]) -> bool {
         // RFC 6386 section 9.1.
         Coding::Vp8 | Coding::Vp8Temporal => frame[0] & 1 == 0,
         Coding::H264 => nal_units(frame).any(|unit| unit[0] & 0x1f == 5),
+        // VP9 section 6.2: two bits of marker, two of profile; no repeated picture; the type.
+        Coding::Vp9 => frame[0] & 0x04 == 0,
+        // After a temporal delimiter, a sequence header stands before key frames only.
+        Coding::Av1 => frame[2] >> 3 & 0x0f == 1,
     }
 }
 

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kall_dataplane::codec::FrameSize;
+use kall_dataplane::codec::dependency_descriptor::{
+    CHAINS_MAX, Descriptor, Indication, LEN_MAX, Mandatory, References, Structure, TARGETS_MAX, Template,
+};
 use kall_dataplane::time::{Ntp, Time};
 use kall_dataplane::wire::rtcp::sr::SenderInfo;
 use kall_dataplane::wire::rtcp::{self, Rtcp};
@@ -39,7 +43,7 @@ struct Layer {
     tl0: u8,
     key: u8,
     /// What was sent, by number.
-    history: BTreeMap<u64, (HeaderFields, Bytes)>,
+    history: BTreeMap<u64, (HeaderFields, Bytes, Vec<u8>)>,
     octets: u32,
 }
 
@@ -143,7 +147,13 @@ impl Publisher {
         for (number, payload) in frame.payloads.iter().enumerate() {
             let payload = match clip.coding {
                 Coding::Vp8 | Coding::Vp8Temporal => layer.described(clip.coding, frame, payload),
-                Coding::H264 => payload.clone(),
+                Coding::Vp9 => layer.described_vp9(frame, payload, (number == 0, number == last)),
+                Coding::H264 | Coding::Av1 => payload.clone(),
+            };
+            let dependencies = if clip.coding == Coding::Av1 {
+                layer.dependencies(frame, number == 0, number == last)
+            } else {
+                Vec::new()
             };
             let fields = HeaderFields {
                 marker: number == last,
@@ -153,7 +163,8 @@ impl Publisher {
                 ssrc: layer.ssrc,
             };
             layer.octets += payload.len() as u32;
-            layer.history.insert(layer.seq, (fields, payload.clone()));
+            let sent = (fields, payload.clone(), dependencies.clone());
+            layer.history.insert(layer.seq, sent);
             layer.seq += 1;
             let rid = (formats::RID, layer.rid);
             send(
@@ -161,6 +172,7 @@ impl Publisher {
                 &mut self.transport_seq,
                 &fields,
                 rid,
+                &dependencies,
                 &payload,
             );
         }
@@ -211,7 +223,7 @@ impl Publisher {
         let layer = layer.expect("one of ours");
         let back = (layer.seq as u16).wrapping_sub(sequence);
         let seq = layer.seq.checked_sub(u64::from(back));
-        let Some((fields, payload)) = seq.and_then(|seq| layer.history.get(&seq)) else {
+        let Some((fields, payload, dependencies)) = seq.and_then(|seq| layer.history.get(&seq)) else {
             return;
         };
         let fields = HeaderFields {
@@ -228,6 +240,7 @@ impl Publisher {
             &mut self.transport_seq,
             &fields,
             rid,
+            dependencies,
             &original,
         );
     }
@@ -240,7 +253,7 @@ impl Layer {
     }
 
     fn count(&mut self, frame: &Frame) {
-        self.picture_id = (self.picture_id + 1) & 0x7fff;
+        self.picture_id = self.picture_id.wrapping_add(1);
         self.tl0 = self.tl0.wrapping_add(u8::from(frame.temporal.layer == 0));
         self.key = (self.key + u8::from(frame.is_key)) & 0x1f;
     }
@@ -265,6 +278,73 @@ impl Layer {
         out.extend_from_slice(&payload[1..]);
         out.into()
     }
+
+    /// A VP9 payload with its descriptor (RFC 9628 section 4.2): the picture's id, and sizes with a key frame.
+    fn described_vp9(&self, frame: &Frame, payload: &Bytes, (starts, ends): (bool, bool)) -> Bytes {
+        let sized = frame.is_key && starts;
+        let mut out = vec![
+            0x81 | u8::from(!frame.is_key) << 6
+                | u8::from(starts) << 3
+                | u8::from(ends) << 2
+                | u8::from(sized) << 1,
+        ];
+        out.extend((self.picture_id | 0x8000).to_be_bytes());
+        if sized {
+            out.push(0x10);
+            let (width, height) = frame.size;
+            out.extend([width, height].map(u16::to_be_bytes).concat());
+        }
+        out.extend_from_slice(payload);
+        out.into()
+    }
+
+    /// An AV1 packet's dependency descriptor: one layer, each picture leans on the one before.
+    fn dependencies(&self, frame: &Frame, start_of_frame: bool, end_of_frame: bool) -> Vec<u8> {
+        let template = |references: &[u16], chain: u8| {
+            let mut own = Template {
+                spatial: 0,
+                temporal: 0,
+                indications: [Indication::Switch; TARGETS_MAX],
+                references: References::default(),
+                chains: [chain; CHAINS_MAX],
+            };
+            for distance in references {
+                assert!(own.references.push(*distance));
+            }
+            own
+        };
+        let templates = [template(&[], 0), template(&[1], 1)];
+        let (width, height) = frame.size;
+        // All layers have the same ids: it is the server that must tell them apart.
+        let structure = Structure::new(0, &templates, 1, &[0], 1, Some(&[FrameSize { width, height }]));
+        let structure = structure.expect("well-formed");
+        let index = usize::from(!frame.is_key);
+        let Template {
+            spatial,
+            temporal,
+            indications,
+            references,
+            chains,
+        } = templates[index];
+        let descriptor = Descriptor {
+            mandatory: Mandatory {
+                start_of_frame,
+                end_of_frame,
+                template_id: index as u8,
+                frame_number: self.picture_id,
+            },
+            attached: (frame.is_key && start_of_frame).then(|| structure.clone()),
+            active_targets: None,
+            spatial,
+            temporal,
+            indications,
+            references,
+            chains,
+        };
+        let mut buf = [0; LEN_MAX];
+        let len = descriptor.write(Some(&structure), &mut buf).expect("fits");
+        buf[..len].to_vec()
+    }
 }
 
 fn send(
@@ -272,6 +352,7 @@ fn send(
     transport_seq: &mut u16,
     fields: &HeaderFields,
     rid: (u8, &str),
+    dependencies: &[u8],
     payload: &[u8],
 ) {
     let number = transport_seq.to_be_bytes();
@@ -280,9 +361,11 @@ fn send(
         (formats::MID, &b"0"[..]),
         (rid.0, rid.1.as_bytes()),
         (formats::TRANSPORT, &number),
+        (formats::DESCRIPTOR, dependencies),
     ];
-    let mut packet = vec![0; 100];
-    let len = write_header(&mut packet, fields, &elements).expect("a header fits");
+    let count = elements.len() - usize::from(dependencies.is_empty());
+    let mut packet = vec![0; 200];
+    let len = write_header(&mut packet, fields, &elements[..count]).expect("a header fits");
     packet.truncate(len);
     packet.extend_from_slice(payload);
     transport.send_rtp(&packet);

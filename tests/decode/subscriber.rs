@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kall_dataplane::codec::dependency_descriptor::{Descriptor, Structure};
 use kall_dataplane::rtp::twcc_recorder::TwccRecorder;
 use kall_dataplane::time::Time;
 use kall_dataplane::wire::rtcp::{self, ReportBlock, Rtcp};
@@ -36,6 +37,7 @@ struct Received {
     timestamp: u32,
     marker: bool,
     payload: Bytes,
+    dependencies: Option<Bytes>,
 }
 
 /// A picture of which every packet came.
@@ -168,6 +170,7 @@ impl Subscriber {
             timestamp: header.timestamp,
             marker: header.marker,
             payload,
+            dependencies: header.get_extension(formats::DESCRIPTOR),
         };
         if let Some(before) = self.received.insert(seq, received) {
             assert_eq!(
@@ -200,6 +203,7 @@ impl Subscriber {
         let mut last: Option<(u64, bool)> = None;
         // The number after the last whole picture.
         let mut expected = None;
+        let mut structure = None;
         for (seq, packet) in &self.received {
             let follows = last.is_some_and(|(before, _)| before + 1 == *seq);
             let begins = follows && last.is_some_and(|(_, marker)| marker);
@@ -212,7 +216,9 @@ impl Subscriber {
             if !continues {
                 frame.clear();
                 // After a gap, or a picture that was cut, only the payload can tell.
-                if !begins && !depacketize::starts_frame(self.coding, &packet.payload) {
+                if !begins
+                    && !depacketize::starts_frame(self.coding, &packet.payload, packet.dependencies.as_ref())
+                {
                     continue;
                 }
             }
@@ -221,17 +227,41 @@ impl Subscriber {
                 let first = *seq + 1 - frame.len() as u64;
                 let follows = expected.is_none_or(|expected| expected == first);
                 expected = Some(*seq + 1);
+                let dependencies = frame[0].dependencies.clone();
+                self.check_dependencies(&frame, &mut structure);
                 let payloads: Vec<Bytes> = frame.drain(..).map(|packet| packet.payload.clone()).collect();
                 let bytes = depacketize::frame(self.coding, &payloads).expect("payloads of the codec");
                 frames.push(Complete {
                     timestamp: packet.timestamp,
                     bytes,
-                    description: depacketize::description(self.coding, &payloads[0]),
+                    description: depacketize::description(self.coding, &payloads[0], dependencies.as_ref()),
                     follows,
                 });
             }
         }
         frames
+    }
+
+    /// AV1: every packet of a picture says where it stands in it, by the structure of the newest key frame.
+    fn check_dependencies(&self, frame: &[&Received], structure: &mut Option<Structure>) {
+        if self.coding != Coding::Av1 {
+            return;
+        }
+        for (index, packet) in frame.iter().enumerate() {
+            let data = packet.dependencies.as_ref().expect("on every packet");
+            let own = Descriptor::parse(data, structure.as_ref());
+            // Of a picture whose key frame was lost.
+            let Ok(own) = own else { return };
+            let ends = index + 1 == frame.len();
+            assert_eq!(
+                (own.mandatory.start_of_frame, own.mandatory.end_of_frame),
+                (index == 0, ends)
+            );
+            if own.attached.is_some() {
+                assert_eq!(index, 0);
+                *structure = own.attached;
+            }
+        }
     }
 
     /// Numbers between the first and the last that never came.

@@ -119,7 +119,12 @@ fn changes(clip: &Clip, frames: &[Complete]) -> usize {
 fn write(coding: Coding, frames: &[Complete], file: &Path) {
     let mut bytes = Vec::new();
     if coding != Coding::H264 {
-        bytes.extend(*b"DKIF\0\0\x20\0VP80");
+        bytes.extend(*b"DKIF\0\0\x20\0");
+        bytes.extend(match coding {
+            Coding::Vp9 => *b"VP90",
+            Coding::Av1 => *b"AV01",
+            _ => *b"VP80",
+        });
         bytes.extend([960u16, 544].map(u16::to_le_bytes).concat());
         // Ticks in a second, and seconds.
         bytes.extend(
@@ -220,6 +225,16 @@ fn vp8_decodes_through_changes_of_layer() {
 #[test]
 fn vp8_in_temporal_layers_decodes_through_changes_of_layer() {
     check(Coding::Vp8Temporal);
+}
+
+#[test]
+fn vp9_decodes_through_changes_of_layer() {
+    check(Coding::Vp9);
+}
+
+#[test]
+fn av1_decodes_through_changes_of_layer() {
+    check(Coding::Av1);
 }
 
 #[test]

@@ -97,7 +97,7 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
     check(
         media.codecs.contains(&CodecName::Opus) && media.codecs.iter().any(|codec| *codec != CodecName::Opus),
         "media.codecs",
-        "opus and at least one of VP8, VP9, H264",
+        "opus and at least one of VP8, VP9, H264, AV1",
     );
     let twice = (1..media.codecs.len()).any(|at| media.codecs[..at].contains(&media.codecs[at]));
     check(!twice, "media.codecs", "each codec once");

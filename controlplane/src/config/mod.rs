@@ -270,6 +270,9 @@ pub enum CodecName {
     /// RFC 6184.
     #[serde(rename = "H264")]
     H264,
+    /// RTP Payload Format for AV1, profile 0.
+    #[serde(rename = "AV1")]
+    Av1,
     /// RFC 7587.
     #[serde(rename = "opus")]
     Opus,
@@ -284,6 +287,7 @@ impl CodecName {
             Self::Vp8 => Codec::Vp8,
             Self::Vp9 => Codec::Vp9,
             Self::H264 => Codec::H264,
+            Self::Av1 => Codec::Av1,
             Self::Opus => Codec::Opus,
         }
     }

@@ -6,9 +6,15 @@ use kall_shared::signalling::{IceServer, ServerInfo};
 use kall_shared::version;
 
 use super::token::Tokens;
-use crate::config::Config;
+use crate::config::{CodecName, Config};
 use crate::media::MediaClient;
 use crate::store::Store;
+
+/// Whether the video codec that comes first carries its layers in one stream: browsers send that one.
+fn sends_scalable(codecs: &[CodecName]) -> bool {
+    let first = codecs.iter().find(|codec| **codec != CodecName::Opus);
+    matches!(first, Some(CodecName::Vp9 | CodecName::Av1))
+}
 
 /// Shared by all rooms of this process.
 #[derive(Debug)]
@@ -36,6 +42,8 @@ impl Context {
             ("screen", true),
             ("simulcast", media.simulcast),
             ("dynacast", media.simulcast && media.dynacast),
+            // The layers of what publishers send first go in one stream.
+            ("svc", media.simulcast && sends_scalable(&media.codecs)),
         ];
         let offered = features.into_iter().filter(|(_, offered)| *offered);
         ServerInfo {

@@ -10,7 +10,7 @@ use kall_shared::media::{
 };
 use webrtc_sdp::attribute_type::SdpAttributeDirection;
 
-use super::offer::{Offer, OfferLine};
+use super::offer::{Av1, Offer, OfferLine};
 
 /// What the answer says beyond the negotiated parameters.
 #[derive(Debug, Clone)]
@@ -243,6 +243,20 @@ impl Writer<'_> {
             Codec::Vp9 => {
                 put!(self, "a=rtpmap:{pt} VP9/90000");
                 put!(self, "a=fmtp:{pt} profile-id=0");
+            }
+            Codec::Av1 => {
+                put!(self, "a=rtpmap:{pt} AV1/90000");
+                // The peer's own level: a receiver of ours is another browser.
+                let own = offered.codecs.iter().find(|own| own.pt == pt).map(|own| own.av1);
+                let Av1 {
+                    profile,
+                    level_idx,
+                    tier,
+                } = own.unwrap_or_default();
+                put!(
+                    self,
+                    "a=fmtp:{pt} level-idx={level_idx};profile={profile};tier={tier}"
+                );
             }
             Codec::H264 => {
                 put!(self, "a=rtpmap:{pt} H264/90000");

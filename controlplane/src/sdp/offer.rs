@@ -70,6 +70,7 @@ pub(super) struct OfferedCodec {
     pub(super) clock_rate: u32,
     pub(super) h264: Option<H264>,
     pub(super) vp9_profile: u8,
+    pub(super) av1: Av1,
     /// RTX: the payload type it repairs.
     pub(super) apt: Option<u8>,
     /// RED: the payload types of its blocks (RFC 2198 section 5), newest first.
@@ -86,6 +87,24 @@ pub(super) struct OfferedCodec {
 pub(super) struct H264 {
     pub(super) packetization_mode: u32,
     pub(super) profile_level_id: u32,
+}
+
+/// RTP Payload Format for AV1 section 7.2: what is absent is the smallest that makes sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Av1 {
+    pub(super) profile: u8,
+    pub(super) level_idx: u8,
+    pub(super) tier: u8,
+}
+
+impl Default for Av1 {
+    fn default() -> Self {
+        Self {
+            profile: 0,
+            level_idx: 5,
+            tier: 0,
+        }
+    }
 }
 
 /// One `a=extmap`.
@@ -262,6 +281,7 @@ impl OfferLine {
             clock_rate: map.frequency,
             h264: None,
             vp9_profile: 0,
+            av1: Av1::default(),
             apt: None,
             blocks: Vec::new(),
             nack: false,
@@ -276,6 +296,9 @@ impl OfferLine {
         let SdpAttributeFmtpParameters {
             packetization_mode,
             profile_level_id,
+            profile,
+            level_idx,
+            tier,
             rtx,
             encodings,
             unknown_tokens,
@@ -291,6 +314,14 @@ impl OfferLine {
                         packetization_mode: *packetization_mode,
                         profile_level_id: *profile_level_id,
                     });
+                }
+                "av1" => {
+                    let default = Av1::default();
+                    codec.av1 = Av1 {
+                        profile: profile.unwrap_or(default.profile),
+                        level_idx: level_idx.unwrap_or(default.level_idx),
+                        tier: tier.unwrap_or(default.tier),
+                    };
                 }
                 "vp9" => {
                     let profile = unknown_tokens

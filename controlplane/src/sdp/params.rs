@@ -67,7 +67,7 @@ impl Offer {
         let lines: Vec<MediaLine> = self
             .lines
             .iter()
-            .filter_map(|line| line.accept(rules, transport_wide, publish))
+            .filter_map(|line| line.accept(rules, transport_wide, self.extmap_allow_mixed, publish))
             .collect();
         if lines.is_empty() {
             return Err(SdpError::Session("no line with a codec that is forwarded here"));
@@ -93,6 +93,7 @@ impl OfferLine {
         &self,
         rules: &Rules<'_>,
         transport_wide: TransportWide,
+        extmap_allow_mixed: bool,
         publish: &mut dyn FnMut(&Mid, Kind) -> Option<PublishParams>,
     ) -> Option<MediaLine> {
         let kind = self.kind.filter(|_| self.usable)?;
@@ -117,10 +118,15 @@ impl OfferLine {
         let publishes = publish.is_some();
         let slot = self.direction.receives() && rules.subscribe;
         let own = self.transport_wide(publishes);
+        let supported = self.supported(rules, kind, publishes);
         let use_of = LineUse {
             publishes,
             slot,
             layers: publish.as_ref().is_some_and(|publish| !publish.rids.is_empty()),
+            // One with a structure takes the two-byte form, beside packets in the one-byte form; the session says
+            // for all its lines whether they may mix (RFC 8285 section 6).
+            descriptors: (extmap_allow_mixed || self.extmap_allow_mixed)
+                && supported.iter().any(|(codec, _)| *codec == Codec::Av1),
             transport_cc: own && (publishes || slot),
             remb: !own
                 && (publishes || slot)
@@ -128,8 +134,7 @@ impl OfferLine {
                 && !(slot && transport_wide.down),
         };
         let extensions = self.kept_extensions(kind, use_of);
-        let codecs = self
-            .supported(rules, kind, publishes)
+        let codecs = supported
             .into_iter()
             .map(|(codec, offered)| self.codec_params(codec, offered, use_of))
             .take(limits::CODECS_PER_LINE)
@@ -232,6 +237,7 @@ impl OfferLine {
                 // The arrival filter of REMB needs it; with transport-wide feedback it is dead weight.
                 Extension::AbsSendTime => use_of.remb,
                 Extension::VideoOrientation => kind == Kind::Video,
+                Extension::DependencyDescriptor => use_of.descriptors,
             };
             if let Some(own) = self.extension(extension, use_of.publishes).filter(|_| useful) {
                 // The range was checked above.
@@ -252,6 +258,8 @@ struct LineUse {
     slot: bool,
     /// Whether it publishes several layers.
     layers: bool,
+    /// Whether dependency descriptors come with one of its codecs.
+    descriptors: bool,
     transport_cc: bool,
     remb: bool,
 }
@@ -289,6 +297,7 @@ fn fits(codec: Codec, offered: &OfferedCodec) -> bool {
         Codec::Vp8 => ("vp8", true),
         // RFC 9628 section 6.1: absent means profile 0.
         Codec::Vp9 => ("vp9", offered.vp9_profile == 0),
+        Codec::Av1 => ("av1", offered.av1.profile == 0),
         Codec::H264 => (
             "h264",
             offered.h264.is_some_and(|h264| {

@@ -1,6 +1,8 @@
 //! What a router must know of a payload: where a picture starts, whether it can be decoded on its
 //! own, which layer it is of. Views over payload bytes; no state, no allocation.
 
+pub mod av1;
+pub mod dependency_descriptor;
 pub mod h264;
 pub mod opus;
 pub mod red;
@@ -76,7 +78,7 @@ impl PictureId {
 }
 
 /// Width and height of a picture in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct FrameSize {
     /// Pixels in a row.
     pub width: u16,

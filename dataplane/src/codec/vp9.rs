@@ -24,6 +24,9 @@ const NOT_REFERENCE: u8 = 0x01;
 /// Section 4.2: a frame of the flexible mode names at most three references.
 const REFERENCES_MAX: usize = 3;
 
+/// Spatial layers are counted in three bits.
+const SPATIAL_MAX: usize = 8;
+
 /// Layer indices of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layers {
@@ -44,8 +47,8 @@ pub struct Layers {
 pub struct Structure {
     /// How many spatial layers there are, 1 to 8.
     pub spatial_layers: u8,
-    /// Size of the highest spatial layer, where sizes are told.
-    pub size: Option<FrameSize>,
+    /// Sizes of the spatial layers, smallest first, where they are told.
+    sizes: Option<[FrameSize; SPATIAL_MAX]>,
 }
 
 /// A parsed descriptor.
@@ -69,6 +72,15 @@ pub struct Descriptor {
     pub structure: Option<Structure>,
     /// Bytes of the descriptor.
     pub header_len: usize,
+}
+
+impl Structure {
+    /// Sizes of the spatial layers, smallest first; empty where they are not told.
+    #[must_use]
+    pub fn sizes(&self) -> &[FrameSize] {
+        let count = usize::from(self.spatial_layers).min(SPATIAL_MAX);
+        self.sizes.as_ref().map_or(&[], |sizes| &sizes[..count])
+    }
 }
 
 impl Descriptor {
@@ -134,7 +146,7 @@ impl Descriptor {
     /// Size of the highest spatial layer, where the packet carries a structure with sizes.
     #[must_use]
     pub fn frame_size(&self) -> Option<FrameSize> {
-        self.structure?.size
+        self.structure.as_ref()?.sizes().last().copied()
     }
 
     /// Writes other ids over those in `payload`, the one this descriptor was parsed from. Each id
@@ -192,13 +204,14 @@ fn read_structure(reader: &mut Reader<'_>) -> Result<Structure, Malformed> {
     let first = reader.u8()?;
     let spatial_layers = (first >> 5) + 1;
     let (has_sizes, has_group) = (first & 0x10 != 0, first & 0x08 != 0);
-    let mut size = None;
+    let mut sizes = None;
     if has_sizes {
-        for _ in 0..spatial_layers {
-            size = Some(FrameSize {
+        let told = sizes.insert([FrameSize::default(); SPATIAL_MAX]);
+        for size in &mut told[..usize::from(spatial_layers)] {
+            *size = FrameSize {
                 width: reader.u16()?,
                 height: reader.u16()?,
-            });
+            };
         }
     }
     if has_group {
@@ -211,7 +224,10 @@ fn read_structure(reader: &mut Reader<'_>) -> Result<Structure, Malformed> {
             }
         }
     }
-    Ok(Structure { spatial_layers, size })
+    Ok(Structure {
+        spatial_layers,
+        sizes,
+    })
 }
 
 #[cfg(test)]
@@ -234,15 +250,14 @@ mod tests {
             descriptor.layers.and_then(|layers| layers.tl0_picture_index),
             Some(7)
         );
+        let structure = descriptor.structure.expect("a key frame has one");
+        assert_eq!(structure.spatial_layers, 1);
         assert_eq!(
-            descriptor.structure,
-            Some(Structure {
-                spatial_layers: 1,
-                size: Some(FrameSize {
-                    width: 640,
-                    height: 360
-                }),
-            })
+            structure.sizes(),
+            [FrameSize {
+                width: 640,
+                height: 360
+            }]
         );
         assert_eq!(descriptor.header_len, 13);
     }

@@ -70,6 +70,14 @@ impl Flow {
         self.window_frames += u32::from(ends_frame);
     }
 
+    /// Accounts `bytes` of a lower spatial layer that this one is decoded with: they cost, but are no sign that it flows.
+    pub fn on_below(&mut self, now: Time, bytes: usize, temporal: u8) {
+        if self.flows(now) && self.window_start.is_some() {
+            let there = &mut self.window_bytes[usize::from(temporal).min(TEMPORAL_LAYERS - 1)];
+            *there = there.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        }
+    }
+
     fn close_window(&mut self, elapsed: Duration) {
         let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX).max(1);
         for (bps, bytes) in self.bps.iter_mut().zip(self.window_bytes) {

@@ -2,7 +2,8 @@
 
 use kall_shared::media::{Codec, Extension};
 
-use crate::codec::{PictureId, h264, vp8, vp9};
+use crate::codec::{PictureId, av1, h264, vp8, vp9};
+use crate::forward::dependencies::Announced;
 use crate::forward::publication::PayloadFacts;
 use crate::rtp::PacketMeta;
 use crate::session::formats::ExtensionIds;
@@ -21,9 +22,11 @@ pub fn payload_facts(
     let mut facts = PayloadFacts {
         picture_id: None,
         size: None,
+        announced: None,
         parameter_sets: false,
         meta: PacketMeta {
             marker: packet.marker(),
+            codec,
             ..PacketMeta::default()
         },
     };
@@ -74,7 +77,25 @@ fn read_payload(codec: Codec, payload: &[u8], facts: &mut PayloadFacts) {
             meta.layer_sync = descriptor.layers.is_some_and(|layers| layers.switching_up);
             meta.start_of_frame = descriptor.is_picture_start();
             meta.keyframe_start = descriptor.is_keyframe();
-            facts.size = descriptor.frame_size();
+            meta.spatial = descriptor.spatial_id();
+            meta.end_of_frame = descriptor.end_of_frame;
+            let own = 1u8.checked_shl(meta.spatial.into()).unwrap_or(0);
+            meta.needed_by = if descriptor.not_spatial_reference {
+                own
+            } else {
+                // It, and everything above.
+                own.wrapping_neg()
+            };
+            if let Some(structure) = descriptor.structure {
+                meta.needed_by &= u8::MAX >> (8 - structure.spatial_layers.clamp(1, 8));
+                facts.announced = Some(Announced::new(structure.spatial_layers, structure.sizes()));
+            }
+        }
+        // The dependency descriptor says more, where there is one.
+        Codec::Av1 => {
+            let starts = av1::starts_sequence(payload).unwrap_or(false);
+            meta.keyframe_start = starts;
+            meta.start_of_frame = starts;
         }
         Codec::H264 => {
             let Ok(found) = h264::inspect(payload) else {
@@ -89,6 +110,6 @@ fn read_payload(codec: Codec, payload: &[u8], facts: &mut PayloadFacts) {
     }
 }
 
-fn picture_id(id: PictureId) -> (u16, bool) {
-    (id.value(), matches!(id, PictureId::Long(_)))
+fn picture_id(id: PictureId) -> (u16, u32) {
+    (id.value(), id.bits())
 }

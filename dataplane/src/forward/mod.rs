@@ -1,6 +1,7 @@
 //! What turns a publisher's packets into a subscriber's: publications, slots, rewriting.
 
 pub mod allocator;
+pub mod dependencies;
 pub mod dynacast;
 pub mod flow;
 pub mod inspect;
@@ -11,3 +12,5 @@ pub mod publication;
 pub mod rewriter;
 pub mod sent_window;
 pub mod slot;
+pub mod spatial;
+pub mod templates;

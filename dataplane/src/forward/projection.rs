@@ -3,7 +3,7 @@
 //! Owns the offsets and the runs of packets that were dropped on purpose, so that a packet which
 //! comes late still gets the number it would have had in order.
 
-use kall_shared::media::Kind;
+use kall_shared::media::{Codec, Kind};
 
 use super::rewriter::{Out, PictureIds, SourceId};
 use crate::rtp::packet_ring::PacketMeta;
@@ -15,13 +15,49 @@ const VIDEO_RUNS: usize = 64;
 /// Audio drops nothing but padding.
 const AUDIO_RUNS: usize = 8;
 
+/// A frame of a source: pictures have one, or one for each spatial layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FrameId {
+    ts: i64,
+    spatial: u8,
+}
+
+impl FrameId {
+    /// Of no packet.
+    const NONE: Self = Self {
+        ts: i64::MIN,
+        spatial: 0,
+    };
+
+    fn of(meta: &PacketMeta) -> Self {
+        Self {
+            ts: meta.ts,
+            spatial: meta.spatial,
+        }
+    }
+}
+
+/// Whether receivers take a missing picture id for a lost picture. VP9's and AV1's references are distances between
+/// the ids of pictures, so theirs keep the gaps.
+fn closes_gaps(codec: Codec) -> bool {
+    codec == Codec::Vp8
+}
+
+/// The bits of a picture id on the wire, of a frame number for AV1.
+fn id_mask(codec: Codec) -> u16 {
+    match codec {
+        Codec::Av1 => u16::MAX,
+        _ => 0x7fff,
+    }
+}
+
 /// Consecutive packets that were dropped, and the offsets from there on.
 #[derive(Debug, Clone, Copy)]
 struct Run {
     from: u64,
     until: u64,
-    /// Timestamp of the last picture in it.
-    ts: i64,
+    /// The last frame in it.
+    frame: FrameId,
     seq_offset: i64,
     picture_offset: i64,
 }
@@ -48,8 +84,9 @@ pub(super) struct Projection {
     first: u64,
     /// One above the highest source number forwarded or dropped.
     next: u64,
-    /// Source timestamp of the highest packet forwarded.
+    /// Source timestamp and frame of the highest packet forwarded.
     ts: i64,
+    frame: FrameId,
     seq_offset: i64,
     ts_offset: i64,
     picture_offset: i64,
@@ -79,6 +116,7 @@ impl Projection {
             first: 0,
             next: 0,
             ts: 0,
+            frame: FrameId::NONE,
             seq_offset: 0,
             ts_offset: 0,
             picture_offset: 0,
@@ -108,6 +146,7 @@ impl Projection {
         self.first = meta.seq;
         self.next = meta.seq;
         self.ts = meta.ts;
+        self.frame = FrameId::of(meta);
         self.seq_offset = meta.seq.wrapping_sub(seq) as i64;
         self.ts_offset = meta.ts.wrapping_sub(ts);
         self.picture_offset = offset(meta.picture_id, picture.id, i64::wrapping_sub, 0);
@@ -154,7 +193,7 @@ impl Projection {
         for run in self.newest_first() {
             if seq >= run.until {
                 // The rest of a picture whose beginning was dropped: of use to nobody.
-                if run.ts == meta.ts {
+                if run.frame == FrameId::of(meta) {
                     return Place::Dropped;
                 }
                 return Place::Behind(seq.wrapping_sub(run.seq_offset as u64), run.picture_offset);
@@ -182,9 +221,10 @@ impl Projection {
             ids: PictureIds {
                 picture_id: meta
                     .picture_id
-                    .map(|id| (id.wrapping_sub(picture_offset) & 0x7fff) as u16),
+                    .map(|id| id.wrapping_sub(picture_offset) as u16 & id_mask(meta.codec)),
                 tl0picidx: meta.tl0picidx.map(|tl0| tl0.wrapping_sub(self.tl0_offset)),
                 keyidx: meta.keyidx.map(|key| key.wrapping_sub(self.key_offset) & 0x1f),
+                ..PictureIds::default()
             },
             switched: false,
             parameter_sets: None,
@@ -204,6 +244,7 @@ impl Projection {
     pub(super) fn advance(&mut self, meta: &PacketMeta) {
         self.next = meta.seq + 1;
         self.ts = meta.ts;
+        self.frame = FrameId::of(meta);
     }
 
     /// Drops the packet and closes the gap, if it is known what the gap hides.
@@ -212,7 +253,7 @@ impl Projection {
             return self.place(meta) == Place::Dropped;
         }
         let open = self.open_run();
-        let continues = open.is_some_and(|run| run.ts == meta.ts);
+        let continues = open.is_some_and(|run| run.frame == FrameId::of(meta));
         let contiguous = meta.seq == self.next;
         let padding = meta.payload_len == 0;
         // Packets between two of one picture are of that picture: when it is being dropped, what was
@@ -220,22 +261,22 @@ impl Projection {
         if !continues && !contiguous {
             return false;
         }
-        if !continues && !padding && meta.ts == self.ts {
+        if !continues && !padding && FrameId::of(meta) == self.frame {
             return false;
         }
         let packets = (meta.seq + 1 - self.next) as i64;
         self.seq_offset += packets;
-        if !continues && !padding && meta.picture_id.is_some() {
+        if !continues && !padding && meta.picture_id.is_some() && closes_gaps(meta.codec) {
             self.picture_offset += 1;
         }
         let run = Run {
             from: open.map_or(meta.seq, |run| run.from),
             until: meta.seq + 1,
             // Padding carries the timestamp of the picture before it, which may be a forwarded one.
-            ts: if padding {
-                open.map_or(i64::MIN, |run| run.ts)
+            frame: if padding {
+                open.map_or(FrameId::NONE, |run| run.frame)
             } else {
-                meta.ts
+                FrameId::of(meta)
             },
             seq_offset: self.seq_offset,
             picture_offset: self.picture_offset,
@@ -251,7 +292,7 @@ impl Projection {
 
     /// Whether the packet is of the picture that is being dropped.
     pub(super) fn continues_dropped(&self, meta: &PacketMeta) -> bool {
-        meta.seq >= self.next && self.open_run().is_some_and(|run| run.ts == meta.ts)
+        meta.seq >= self.next && self.open_run().is_some_and(|run| run.frame == FrameId::of(meta))
     }
 
     /// The newest run, if nothing was forwarded after it.

@@ -7,9 +7,11 @@
 use std::time::Duration;
 
 use kall_shared::id::{Mid, Rid, TrackId};
-use kall_shared::media::{CodecParams, Kind, PublishParams, Source};
+use kall_shared::media::{Codec, CodecParams, Kind, PublishParams, Source};
 
+use crate::codec::dependency_descriptor::Mandatory;
 use crate::codec::{FrameSize, h264};
+use crate::forward::dependencies::{Announced, Dependencies};
 use crate::forward::dynacast::Dynacast;
 use crate::forward::flow::Flow;
 use crate::forward::keyframe::{KeyframeGate, Meanwhile, SPACING_HIGH, SPACING_LOW};
@@ -52,6 +54,12 @@ impl Subscriber {
     pub fn takes(&self, layer: u8) -> bool {
         self.layers & 1 << layer != 0
     }
+
+    /// Whether packets of any layer are wanted.
+    #[must_use]
+    pub fn takes_any(&self) -> bool {
+        self.layers != 0
+    }
 }
 
 /// What one layer has once its first packet came.
@@ -72,6 +80,10 @@ pub struct LayerStream {
     pub codec: CodecParams,
     /// The newest parameter sets, of a codec that has them.
     pub parameter_sets: Option<Box<h264::ParameterSets>>,
+    /// What its dependency descriptors are read by (AV1).
+    pub dependencies: Dependencies,
+    /// Whether the layers of its track are spatial layers of this one stream.
+    pub scalable: bool,
 }
 
 /// One encoding of a track.
@@ -93,13 +105,29 @@ pub struct Layer {
     pub pli_sent: u64,
 }
 
+impl Layer {
+    fn new() -> Self {
+        Self {
+            stream: None,
+            keyframes: KeyframeGate::new(SPACING_LOW),
+            flow: Flow::default(),
+            size: None,
+            takers: 0,
+            nack_sent: 0,
+            pli_sent: 0,
+        }
+    }
+}
+
 /// What is known of a payload before it is kept; the rest of [`PacketMeta`] comes from the packet.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PayloadFacts {
-    /// VP8 or VP9 picture id and whether it has 15 bits.
-    pub picture_id: Option<(u16, bool)>,
+    /// Picture id of VP8 or VP9, or frame number of AV1, and how many bits it has.
+    pub picture_id: Option<(u16, u32)>,
     /// Size of the picture, where its key frame tells.
     pub size: Option<FrameSize>,
+    /// The spatial layers of the stream, where its key picture tells.
+    pub announced: Option<Announced>,
     /// The payload has parameter sets (H264).
     pub parameter_sets: bool,
     /// Facts that are taken over as they are.
@@ -121,6 +149,8 @@ pub struct Incoming<'a> {
     pub timestamp: u32,
     /// What its payload says.
     pub facts: PayloadFacts,
+    /// Its dependency descriptor; empty where it has none (AV1).
+    pub descriptor: &'a [u8],
     /// The payload without padding.
     pub payload: &'a [u8],
 }
@@ -197,16 +227,9 @@ impl Publication {
     /// A track nothing has come of yet.
     #[must_use]
     pub fn new(owner: Key, mid: Mid, publish: &PublishParams, layers: usize, now: Time) -> Self {
-        let layer = || Layer {
-            stream: None,
-            keyframes: KeyframeGate::new(SPACING_LOW),
-            flow: Flow::default(),
-            size: None,
-            takers: 0,
-            nack_sent: 0,
-            pli_sent: 0,
-        };
+        let mut empty = Vec::with_capacity(LAYERS_MAX);
         let layers = layers.min(LAYERS_MAX);
+        empty.resize_with(layers, Layer::new);
         let (source, muted) = (publish.source, publish.muted);
         Self {
             track: publish.track.clone(),
@@ -217,7 +240,7 @@ impl Publication {
             muted,
             unmuted_at: Time::ZERO,
             started: false,
-            layers: std::iter::repeat_with(layer).take(layers).collect(),
+            layers: empty,
             rids: publish.rids.clone(),
             ranks: Ranks::of_offer(layers),
             dynacast: Dynacast::new(now),
@@ -225,6 +248,18 @@ impl Publication {
             look_at: Time::FAR_FUTURE,
             subscribers: Vec::new(),
         }
+    }
+
+    /// Whether its layers are spatial layers of one stream, which is the first layer's (SVC).
+    #[must_use]
+    pub fn is_scalable(&self) -> bool {
+        self.layers.len() > self.encodings()
+    }
+
+    /// How many streams its offer has.
+    #[must_use]
+    pub fn encodings(&self) -> usize {
+        self.rids.len().max(1)
     }
 
     /// The stream of a layer, if it has one.
@@ -268,6 +303,8 @@ impl Publication {
                 forward_from: 0,
                 codec: packet.codec,
                 parameter_sets: None,
+                dependencies: Dependencies::default(),
+                scalable: false,
             });
         }
         let Some(stream) = &mut layer.stream else {
@@ -299,6 +336,23 @@ impl Publication {
             let sets = stream.parameter_sets.get_or_insert_default();
             size = sets.on_payload(packet.payload).and_then(h264::sps::frame_size);
         }
+        let mut facts = packet.facts;
+        // The offset of a descriptor in its ring is a byte.
+        let described = u8::try_from(packet.descriptor.len()).ok().filter(|len| *len > 0);
+        let descriptor = described.map_or(&[][..], |_| packet.descriptor);
+        if packet.codec.codec == Codec::Av1 {
+            facts.meta.descriptor_len = described.unwrap_or(0);
+            if let Ok(mandatory) = Mandatory::parse(descriptor) {
+                let frame = stream.picture.unwrap(mandatory.frame_number, u16::BITS);
+                facts.meta.picture_id = Some(frame);
+                let announced = stream.dependencies.take(frame, descriptor, &mut facts.meta);
+                facts.announced = announced;
+                size = announced.and_then(|announced| announced.largest());
+                keyframe_start = facts.meta.keyframe_start;
+            }
+        } else if let Some((id, bits)) = facts.picture_id {
+            facts.meta.picture_id = Some(stream.picture.unwrap(id, bits));
+        }
         let late = stream.ring.highest().is_some_and(|highest| seq < highest);
         let meta = PacketMeta {
             seq,
@@ -310,38 +364,20 @@ impl Publication {
             lacks_parameter_sets: keyframe_start
                 && !packet.facts.meta.start_of_frame
                 && stream.parameter_sets.is_some(),
-            picture_id: packet
-                .facts
-                .picture_id
-                .map(|(id, long)| stream.picture.unwrap(id, long)),
-            ..packet.facts.meta
+            ..facts.meta
         };
-        match stream.ring.insert(meta, packet.payload) {
+        match stream.ring.insert_described(meta, descriptor, packet.payload) {
             Ok(()) => {}
             Err(NotKept::Duplicate | NotKept::TooOld | NotKept::TooLong) => return Taken::Duplicate,
         }
-        if len > 0 {
-            layer
-                .flow
-                .on_packet(now, len + PACKET_OVERHEAD, meta.temporal, meta.marker);
-        }
         let noted = stream.nack.on_packet(now, seq, recovered);
-        let ends_frame = len > 0 && meta.marker;
         if meta.keyframe_start {
             stream.nack.on_keyframe(seq);
             layer.keyframes.on_keyframe();
         }
-        let measured = size.is_some() && size != layer.size;
-        if measured {
-            layer.size = size;
-            self.measure();
-        }
-        if ends_frame {
-            for (index, layer) in self.layers.iter_mut().enumerate() {
-                if index != usize::from(packet.layer) {
-                    layer.flow.on_sibling();
-                }
-            }
+        self.note_layers(usize::from(packet.layer), size, facts.announced);
+        if len > 0 {
+            self.account(now, packet.layer, &meta, len + PACKET_OVERHEAD);
         }
         if first_of_track {
             // From here on there is something to take.
@@ -363,6 +399,62 @@ impl Publication {
         }
     }
 
+    /// Takes over the sizes that a key picture tells, and the spatial layers of a single stream.
+    fn note_layers(&mut self, index: usize, size: Option<FrameSize>, announced: Option<Announced>) {
+        let mut measured = false;
+        match announced {
+            Some(announced) if self.encodings() == 1 && (announced.count > 1 || self.is_scalable()) => {
+                let count = usize::from(announced.count).min(LAYERS_MAX);
+                while self.layers.len() < count {
+                    self.layers.push(Layer::new());
+                    measured = true;
+                }
+                for (layer, size) in self.layers.iter_mut().zip(announced.sizes) {
+                    measured |= size.is_some() && layer.size != size;
+                    layer.size = size.or(layer.size);
+                }
+            }
+            _ => {
+                if let Some(layer) = self.layers.get_mut(index)
+                    && size.is_some()
+                    && layer.size != size
+                {
+                    layer.size = size;
+                    measured = true;
+                }
+            }
+        }
+        if measured {
+            self.measure();
+        }
+        let scalable = self.is_scalable();
+        if let Some(stream) = self.stream_mut(index) {
+            stream.scalable = scalable;
+        }
+    }
+
+    /// Accounts a packet to the layers that it costs: its own, and those above that are decoded with it.
+    fn account(&mut self, now: Time, own: u8, meta: &PacketMeta, bytes: usize) {
+        let scalable = self.is_scalable();
+        let (own, ends_frame) = if scalable {
+            (meta.spatial, meta.end_of_frame)
+        } else {
+            (own, meta.marker)
+        };
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            if index == usize::from(own) {
+                layer.flow.on_packet(now, bytes, meta.temporal, ends_frame);
+                continue;
+            }
+            if scalable && index > usize::from(own) && meta.needed_by >> index & 1 == 1 {
+                layer.flow.on_below(now, bytes, meta.temporal);
+            }
+            if ends_frame {
+                layer.flow.on_sibling();
+            }
+        }
+    }
+
     /// Stops forwarding, or restarts it with what is yet to come.
     pub fn set_muted(&mut self, now: Time, muted: bool) {
         self.muted = muted;
@@ -378,11 +470,14 @@ impl Publication {
     /// Orders the layers by their sizes, and spaces key frames of the larger ones further.
     fn measure(&mut self) {
         self.ranks = Ranks::measure(self.layers.iter().map(|layer| layer.size));
+        let scalable = self.is_scalable();
         for (rank, layer) in self.ranks.ascending().iter().enumerate() {
             if let Some(layer) = self.layers.get_mut(usize::from(*layer)) {
+                // A key picture of one stream is one of all its layers.
+                let small = rank == 0 && !scalable;
                 layer
                     .keyframes
-                    .space(if rank == 0 { SPACING_LOW } else { SPACING_HIGH });
+                    .space(if small { SPACING_LOW } else { SPACING_HIGH });
             }
         }
         // Whoever chose by the old order chooses again.
@@ -450,18 +545,26 @@ impl Publication {
     }
 
     fn count(&mut self, before: u8, after: u8) {
+        let scalable = self.is_scalable();
         for (index, layer) in self.layers.iter_mut().enumerate() {
             let bit = |mask: u8| mask >> index & 1 == 1;
             match (bit(before), bit(after)) {
                 (false, true) => layer.takers += 1,
                 (true, false) => {
                     layer.takers = layer.takers.saturating_sub(1);
-                    if layer.takers == 0 {
+                    if layer.takers == 0 && !scalable {
                         layer.keyframes.cancel();
                     }
                 }
                 _ => {}
             }
+        }
+        // The requests for one stream stand with its first layer, whichever is taken.
+        if scalable
+            && self.takers().iter().all(|takers| *takers == 0)
+            && let Some(layer) = self.layers.first_mut()
+        {
+            layer.keyframes.cancel();
         }
     }
 
@@ -506,20 +609,33 @@ impl Publication {
         newest.and_then(|layer| layer.stream.as_ref())
     }
 
-    /// The rids and whether each is wanted; empty for a single encoding.
+    /// Whether its publisher can be told which of its layers are taken: they have rids, or are spatial layers.
+    #[must_use]
+    pub fn has_named_layers(&self) -> bool {
+        !self.rids.is_empty() || self.is_scalable()
+    }
+
+    /// The rids and whether each is wanted; spatial layers of one stream are named by their numbers. Empty for a single
+    /// encoding.
     #[must_use]
     pub fn dynacast_layers(&self) -> Vec<(Rid, bool)> {
+        let wanted = |index: usize| self.dynacast.wanted_since(index as u8).is_some();
+        if self.is_scalable() {
+            let numbers = (0..self.layers.len()).map(|index| (Rid::new(index.to_string()), wanted(index)));
+            return numbers
+                .filter_map(|(name, wanted)| Some((name.ok()?, wanted)))
+                .collect();
+        }
         let named = self.rids.iter().cloned().enumerate();
-        named
-            .map(|(index, rid)| (rid, self.dynacast.wanted_since(index as u8).is_some()))
-            .collect()
+        named.map(|(index, rid)| (rid, wanted(index))).collect()
     }
 
     /// Asks for a key frame of a layer when its gate allows; the gate is polled by the owner.
     pub fn request_keyframe(&mut self, now: Time, layer: u8, rtt: Duration, meanwhile: Meanwhile) {
+        let stream = if self.is_scalable() { 0 } else { usize::from(layer) };
         if self.kind == Kind::Video
             && !self.muted
-            && let Some(layer) = self.layers.get_mut(usize::from(layer))
+            && let Some(layer) = self.layers.get_mut(stream)
         {
             layer.keyframes.request(now, Some(rtt), meanwhile);
         }

@@ -28,12 +28,16 @@ pub struct SourceId(pub u32);
 /// Picture ids for the payload descriptor; what is absent in the source stays absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PictureIds {
-    /// 15 bits.
+    /// 15 bits; AV1: the frame number, 16 bits.
     pub picture_id: Option<u16>,
     /// 8 bits.
     pub tl0picidx: Option<u8>,
     /// 5 bits, VP8 only.
     pub keyidx: Option<u8>,
+    /// Added to template ids of a dependency descriptor, modulo 64.
+    pub template_shift: u8,
+    /// The highest spatial layer that goes on, where a dependency descriptor is to say so.
+    pub top_layer: Option<u8>,
 }
 
 /// What a packet is sent with.
@@ -47,7 +51,7 @@ pub struct Out {
     pub marker: bool,
     /// Picture ids.
     pub ids: PictureIds,
-    /// First packet of its source here. If the source has newer packets already (the entry point was
+    /// First packet of its source, or of another spatial layer of it, here. If the source has newer packets already (the entry point was
     /// itself a late one), the caller feeds them from the packet ring now.
     pub switched: bool,
     /// The number before this one, kept free for the parameter sets that the first packet of a source

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use kall_shared::id::Mid;
 use kall_shared::link::SlotReason;
-use kall_shared::media::{CodecParams, Kind, SlotWish};
+use kall_shared::media::{Codec, CodecParams, Kind, SlotWish};
 
 use crate::forward::keyframe::SubscriberLimit;
 use crate::forward::publication::LayerStream;
 use crate::forward::rewriter::{FIRST_SEQ_END, Out, Relation, Rewriter, SourceId, Withheld};
+use crate::forward::spatial::SpatialLayers;
+use crate::forward::templates::TemplateIds;
 use crate::rtp::nack_map::{NackMap, NotResent, Sent};
 use crate::rtp::packet_ring::PacketMeta;
 use crate::rtp::{CaptureClock, RateMeter, SendStream};
@@ -101,6 +103,10 @@ pub struct Slot {
     temporal: u8,
     /// The layer shown last.
     layer: u8,
+    /// The spatial layers of the current source; none where it has a single one.
+    spatial: Option<SpatialLayers>,
+    /// Template ids of dependency descriptors.
+    templates: TemplateIds,
     /// Held back because the path is too narrow.
     paused: bool,
     /// The layers its publication knows it to need.
@@ -153,6 +159,8 @@ impl Slot {
             aim: None,
             temporal: 0,
             layer: 0,
+            spatial: None,
+            templates: TemplateIds::default(),
             paused: false,
             synced_layers: 0,
             patient_until: Time::ZERO,
@@ -308,6 +316,15 @@ impl Slot {
         aimed | shown.map_or(0, |layer| 1 << layer)
     }
 
+    /// Whether what it aims at takes a key frame to be shown: between spatial layers of one stream the way down may not.
+    #[must_use]
+    pub fn needs_keyframe(&self) -> bool {
+        let Some(aim) = self.aim else { return false };
+        let can_fall = self.spatial.is_some_and(|own| own.can_fall(aim.layer));
+        self.shown_layer()
+            .is_none_or(|shown| shown != aim.layer && !can_fall)
+    }
+
     /// Whether a key frame would start or change what is shown.
     #[must_use]
     pub fn waits_for_keyframe(&self) -> bool {
@@ -332,7 +349,7 @@ impl Slot {
         let Some(aim) = self.aim else {
             return Err(Withheld::OtherSource);
         };
-        if layer == aim.layer {
+        if layer == aim.layer || stream.scalable {
             let same = self.fed_by == Some(publication);
             let relation = if same {
                 Relation::SameTrack
@@ -348,18 +365,38 @@ impl Slot {
             // A publisher's padding is for the publisher's path; here it would only be a gap.
             return Err(Withheld::Dropped);
         }
+        let mut turned = false;
+        let mut marked = *meta;
+        if stream.scalable && meta.payload_len > 0 {
+            turned = self.follow_spatial(aim, source, meta);
+            let own = self.spatial.filter(|_| self.shows(source)).unwrap_or_else(|| {
+                // Were this the key picture it waits for.
+                SpatialLayers::begin(meta, aim.layer)
+            });
+            marked.marker |= own.ends_picture(meta);
+            if self.shows(source) && !own.includes(meta) {
+                // Beside a loss its number stays free: of another layer, it is of no use even so.
+                self.is_thinned_out(aim, own.layer(), meta);
+                self.rewriter.discard(source, meta);
+                return Err(Withheld::Dropped);
+            }
+        }
+        let meta = &marked;
+        let shown = if stream.scalable { self.layer } else { layer };
         if self.shows(source)
-            && self.is_thinned_out(aim, layer, meta)
+            && self.is_thinned_out(aim, shown, meta)
             // Beside a loss it may be the rest of a picture that is being sent, so it leaves with its
             // number; unless it depends on pictures that were left out.
-            && (self.rewriter.discard(source, meta) || !meta.layer_sync)
+            && (self.rewriter.discard(source, meta) || !meta.layer_sync || meta.codec == Codec::Av1)
         {
             return Err(Withheld::Dropped);
         }
         // Its time is that of its arrival: how long it waited for the path is no part of its stream.
         let sr = stream.recv.sr_pair();
-        let out = self.rewriter.rewrite(meta.arrival, source, meta, sr)?;
+        let mut out = self.rewriter.rewrite(meta.arrival, source, meta, sr)?;
         if out.switched {
+            self.spatial = stream.scalable.then(|| SpatialLayers::begin(meta, aim.layer));
+            let layer = self.spatial.map_or(layer, |own| own.layer());
             self.counts.layer_changes += u64::from(self.fed_by == Some(publication) && layer != self.layer);
             self.fed_by = Some(publication);
             self.layer = layer;
@@ -367,16 +404,61 @@ impl Slot {
             self.temporal = aim.temporal;
             self.patient_until = now + PATIENCE;
         }
+        out.switched |= turned;
+        if meta.codec == Codec::Av1 {
+            self.describe(stream, meta, &mut out);
+        }
         Ok(out)
+    }
+
+    /// Follows the aim through the spatial layers of the current source. True when another is shown from this packet on.
+    fn follow_spatial(&mut self, aim: Aim, source: SourceId, meta: &PacketMeta) -> bool {
+        if !self.shows(source) {
+            return false;
+        }
+        let shown = self.layer;
+        // A stream that had a single spatial layer so far goes on with its lowest.
+        let own = self
+            .spatial
+            .get_or_insert_with(|| SpatialLayers::found(meta, shown));
+        let turned = own.follow(meta, aim.layer);
+        self.layer = own.layer();
+        if turned {
+            self.counts.layer_changes += 1;
+        }
+        if turned && meta.keyframe_start {
+            self.temporal = aim.temporal;
+        }
+        turned
+    }
+
+    /// What the dependency descriptor of a packet is to say in the slot's terms.
+    fn describe(&mut self, stream: &LayerStream, meta: &PacketMeta, out: &mut Out) {
+        let structure = meta.picture_id.and_then(|frame| stream.dependencies.of(frame));
+        if let Some(structure) = structure {
+            if meta.keyframe_start {
+                self.templates.on_structure(stream.source, structure);
+            }
+            let below_top = self.layer + 1 < structure.spatial_layers();
+            if stream.scalable && below_top && meta.start_of_frame {
+                out.ids.top_layer = Some(self.layer);
+            }
+        }
+        out.ids.template_shift = self.templates.shift(stream.source);
     }
 
     /// Follows the aim through the temporal layers of the current source, and tells whether a packet is
     /// of one that is left out. Down at any picture; up one layer at a time, at a picture that depends
-    /// on nothing of the layers left out (RFC 7741 section 4.2, Y; RFC 9628 section 4.2, U).
+    /// on nothing of the layers left out (RFC 7741 section 4.2, Y; RFC 9628 section 4.2, U). AV1 says it of the picture
+    /// before: with one that is a switch to all of time, all of it is there.
     fn is_thinned_out(&mut self, aim: Aim, layer: u8, meta: &PacketMeta) -> bool {
         if meta.start_of_frame && layer == aim.layer {
             if self.temporal > aim.temporal {
                 self.temporal = aim.temporal;
+            } else if meta.codec == Codec::Av1 {
+                if meta.layer_sync && meta.temporal <= self.temporal {
+                    self.temporal = aim.temporal;
+                }
             } else if meta.temporal == self.temporal.saturating_add(1)
                 && meta.temporal <= aim.temporal
                 && meta.layer_sync

@@ -87,7 +87,8 @@ impl TsUnwrapper {
     }
 }
 
-/// Extends VP8 and VP9 picture ids of 7 or 15 bits (RFC 7741 section 4.2, RFC 9628 section 4.2).
+/// Extends picture ids of VP8 and VP9 with 7 or 15 bits (RFC 7741 section 4.2, RFC 9628 section 4.2), and
+/// frame numbers of dependency descriptors with 16.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PictureIdUnwrapper {
     last: Option<LastPicture>,
@@ -107,15 +108,14 @@ impl PictureIdUnwrapper {
         Self { last: None }
     }
 
-    /// The extended form of an id; `long` says that it had 15 bits on the wire.
+    /// The extended form of an id that had so many bits on the wire, at most 16.
     ///
     /// A sender may go from 7 to 15 bits in mid-stream: the step between two ids of different width
     /// is only known modulo the narrower one.
-    pub fn unwrap(&mut self, id: u16, long: bool) -> i64 {
-        let bits = if long { 15 } else { 7 };
+    pub fn unwrap(&mut self, id: u16, bits: u32) -> i64 {
         let extended = match self.last {
             // One cycle up, so that earlier pictures stay positive.
-            None => (1 << 15) + i64::from(id),
+            None => (1 << 16) + i64::from(id),
             Some(last) => {
                 let unused = 32 - bits.min(last.bits);
                 let step = (u32::from(id).wrapping_sub(u32::from(last.raw)) << unused) as i32 >> unused;
@@ -154,24 +154,21 @@ mod tests {
     #[test]
     fn picture_ids_keep_counting_when_the_field_widens() {
         let mut unwrapper = PictureIdUnwrapper::new();
-        let first = unwrapper.unwrap(120, false);
+        let first = unwrapper.unwrap(120, 7);
         // 120 .. 127, 0 .. 44: wrapped once in seven bits.
         for step in 1..=52 {
-            assert_eq!(
-                unwrapper.unwrap((120 + step) & 0x7f, false),
-                first + i64::from(step)
-            );
+            assert_eq!(unwrapper.unwrap((120 + step) & 0x7f, 7), first + i64::from(step));
         }
-        assert_eq!(unwrapper.unwrap(45, true), first + 53);
-        assert_eq!(unwrapper.unwrap(46, true), first + 54);
+        assert_eq!(unwrapper.unwrap(45, 15), first + 53);
+        assert_eq!(unwrapper.unwrap(46, 15), first + 54);
     }
 
     #[test]
     fn picture_ids_wrap_at_fifteen_bits() {
         let mut unwrapper = PictureIdUnwrapper::new();
-        let first = unwrapper.unwrap(0x7fff, true);
-        assert_eq!(unwrapper.unwrap(0, true), first + 1);
-        assert_eq!(unwrapper.unwrap(0x7ffe, true), first - 1);
+        let first = unwrapper.unwrap(0x7fff, 15);
+        assert_eq!(unwrapper.unwrap(0, 15), first + 1);
+        assert_eq!(unwrapper.unwrap(0x7ffe, 15), first - 1);
     }
 
     proptest! {

@@ -4,7 +4,7 @@
 //! is made. Entries never move: a packet lives at its number modulo the size, and the whole number is
 //! compared on every look-up, so a stale reference finds nothing instead of the wrong packet.
 
-use kall_shared::media::Kind;
+use kall_shared::media::{Codec, Kind};
 
 use crate::time::Time;
 
@@ -26,13 +26,14 @@ pub struct PacketMeta {
     pub ts: i64,
     /// When it arrived here.
     pub arrival: Time,
-    /// Extended VP8 or VP9 picture id.
+    /// Extended VP8 or VP9 picture id, or AV1 frame number.
     pub picture_id: Option<i64>,
     /// Bytes of payload, padding removed; zero for a padding-only packet.
     pub payload_len: u16,
     /// The publisher's payload type of the primary stream.
     pub pt: u8,
-    /// Bytes of the codec's payload descriptor at the start of the payload (VP8, VP9), else zero.
+    /// Bytes of the codec's payload descriptor at the start of the payload (VP8, VP9), or of the dependency
+    /// descriptor kept beside it (AV1), else zero.
     pub descriptor_len: u8,
     /// TL0PICIDX as it is on the wire.
     pub tl0picidx: Option<u8>,
@@ -40,14 +41,23 @@ pub struct PacketMeta {
     pub keyidx: Option<u8>,
     /// Temporal layer; zero where the codec tells none.
     pub temporal: u8,
-    /// The packet may be the first forwarded of a higher temporal layer (VP8 Y, VP9 U).
+    /// The packet may be the first forwarded of a higher temporal layer (VP8 Y, VP9 U); for AV1, all that
+    /// follows in time depends on nothing of higher temporal layers before it.
     pub layer_sync: bool,
     /// RTP marker: last packet of a frame (video), first after a silence (audio).
     pub marker: bool,
     /// First packet of a key frame: a decoder can start here.
     pub keyframe_start: bool,
-    /// First packet of a frame.
+    /// First packet of a picture.
     pub start_of_frame: bool,
+    /// What the payload is.
+    pub codec: Codec,
+    /// Spatial layer, where the stream carries several; else zero.
+    pub spatial: u8,
+    /// Spatial layers that are decoded with it, by bit.
+    pub needed_by: u8,
+    /// Last packet of its spatial layer's frame, where the stream carries several.
+    pub end_of_frame: bool,
     /// A key frame that begins without the parameter sets it needs, which are known from before (H264).
     pub lacks_parameter_sets: bool,
     /// It came as a retransmission.
@@ -80,6 +90,10 @@ impl Default for PacketMeta {
             marker: false,
             keyframe_start: false,
             start_of_frame: false,
+            codec: Codec::Vp8,
+            spatial: 0,
+            needed_by: u8::MAX,
+            end_of_frame: false,
             lacks_parameter_sets: false,
             recovered: false,
             audio_level: None,
@@ -135,8 +149,21 @@ impl PacketRing {
     ///
     /// # Errors
     /// It is a duplicate, too old or too long; the ring is unchanged.
-    pub fn insert(&mut self, mut meta: PacketMeta, payload: &[u8]) -> Result<(), NotKept> {
-        if payload.len() > PAYLOAD_MAX {
+    pub fn insert(&mut self, meta: PacketMeta, payload: &[u8]) -> Result<(), NotKept> {
+        self.insert_described(meta, &[], payload)
+    }
+
+    /// The same with the dependency descriptor of an AV1 packet, whose length is `meta.descriptor_len`.
+    ///
+    /// # Errors
+    /// As [`Self::insert`].
+    pub fn insert_described(
+        &mut self,
+        mut meta: PacketMeta,
+        descriptor: &[u8],
+        payload: &[u8],
+    ) -> Result<(), NotKept> {
+        if descriptor.len() + payload.len() > PAYLOAD_MAX {
             return Err(NotKept::TooLong);
         }
         let index = self.index(meta.seq);
@@ -153,7 +180,9 @@ impl PacketRing {
             return Err(NotKept::TooOld);
         }
         meta.payload_len = payload.len() as u16;
-        self.payloads[index * PAYLOAD_MAX..][..payload.len()].copy_from_slice(payload);
+        let (head, rest) = self.payloads[index * PAYLOAD_MAX..].split_at_mut(descriptor.len());
+        head.copy_from_slice(descriptor);
+        rest[..payload.len()].copy_from_slice(payload);
         self.metas[index] = Some(meta);
         self.highest = Some(self.highest.map_or(meta.seq, |highest| highest.max(meta.seq)));
         if meta.keyframe_start {
@@ -167,8 +196,17 @@ impl PacketRing {
     pub fn get(&self, seq: u64) -> Option<(&PacketMeta, &[u8])> {
         let index = self.index(seq);
         let meta = self.metas[index].as_ref().filter(|meta| meta.seq == seq)?;
-        let payload = &self.payloads[index * PAYLOAD_MAX..][..usize::from(meta.payload_len)];
-        Some((meta, payload))
+        let start = index * PAYLOAD_MAX + descriptor_len(meta);
+        Some((meta, &self.payloads[start..][..usize::from(meta.payload_len)]))
+    }
+
+    /// The dependency descriptor of the packet with this number; empty where there is none.
+    #[must_use]
+    pub fn descriptor(&self, seq: u64) -> &[u8] {
+        let index = self.index(seq);
+        let meta = self.metas[index].as_ref().filter(|meta| meta.seq == seq);
+        let len = meta.map_or(0, descriptor_len);
+        &self.payloads[index * PAYLOAD_MAX..][..len]
     }
 
     /// Packets that are there with numbers from `first` to the highest, in order.
@@ -202,6 +240,15 @@ impl PacketRing {
 
     fn index(&self, seq: u64) -> usize {
         (seq % self.metas.len() as u64) as usize
+    }
+}
+
+/// Bytes that stand before the payload in the ring.
+fn descriptor_len(meta: &PacketMeta) -> usize {
+    if meta.codec == Codec::Av1 {
+        usize::from(meta.descriptor_len)
+    } else {
+        0
     }
 }
 

@@ -107,7 +107,7 @@ impl Shard {
             return;
         };
         // A track nothing has come of yet can't be taken by anybody, and must not be stopped for it.
-        if publication.rids.is_empty() || !publication.started {
+        if !publication.has_named_layers() || !publication.started {
             return;
         }
         let (takers, flows) = (publication.takers(), publication.flows(now));
@@ -258,9 +258,7 @@ impl Shard {
                 }
             }
         }
-        let asks = slot
-            .aimed()
-            .is_some_and(|aim| slot.shown_layer() != Some(aim.layer));
+        let asks = slot.needs_keyframe();
         self.sync_layers(now, key, demand.slot, publication_key);
         if asks {
             self.request_keyframe_for(now, key, usize::from(demand.slot));

@@ -351,7 +351,7 @@ impl Shard {
             let same = kept
                 .zip(publication)
                 .is_some_and(|((publish, layers), publication)| {
-                    publish.track == publication.track && layers == publication.layers.len()
+                    publish.track == publication.track && layers == publication.encodings()
                 });
             if !same {
                 gone.push(*published);

@@ -4,7 +4,7 @@
 //! other trace. State is created only for peers that a session was opened for.
 
 use kall_shared::link::{CloseReason, Event};
-use kall_shared::media::{Extension, Kind};
+use kall_shared::media::{Codec, Extension, Kind};
 
 use super::counters::Counters;
 use super::{Datagram, Shard, session_key, ufrag};
@@ -292,6 +292,12 @@ impl Shard {
             }
         };
         let facts = inspect::payload_facts(codec.codec, packet, payload, &session.extensions);
+        let descriptor = session
+            .extensions
+            .id(Extension::DependencyDescriptor)
+            .filter(|_| codec.codec == Codec::Av1)
+            .and_then(|id| packet.extension(id))
+            .unwrap_or_default();
         let taken = publication.take(
             now,
             received,
@@ -302,6 +308,7 @@ impl Shard {
                 sequence,
                 timestamp: packet.timestamp(),
                 facts,
+                descriptor,
                 payload,
             },
             &mut self.sources,
@@ -357,8 +364,10 @@ impl Shard {
             return;
         }
         let kind = publication.kind;
+        // Of one stream with several layers everybody sees every packet: what is left out must not look lost.
+        let scalable = publication.is_scalable();
         for subscriber in &publication.subscribers {
-            if !subscriber.takes(layer) {
+            if !(subscriber.takes(layer) || scalable && subscriber.takes_any()) {
                 continue;
             }
             let Some(session) = self.sessions.get_mut(subscriber.session) else {
@@ -370,7 +379,10 @@ impl Shard {
             let slot = subscriber.slot;
             let own = session.slots.get(usize::from(slot));
             let waits = own.is_some_and(Slot::waits_for_keyframe);
-            let shown = own.is_some_and(|own| own.shows_layer(publication_key, layer));
+            let shown = own.is_some_and(|own| {
+                let layer = own.shown_layer().filter(|_| scalable).unwrap_or(layer);
+                own.shows_layer(publication_key, layer)
+            });
             let item = |seq| Item::Forward {
                 slot,
                 publication: publication_key,

@@ -68,7 +68,7 @@ impl Shard {
                 continue;
             };
             deadline = deadline.min(publication.look_at);
-            if !publication.rids.is_empty() && publication.started {
+            if publication.has_named_layers() && publication.started {
                 deadline = deadline.min(publication.dynacast.poll_deadline());
             }
             for layer in &publication.layers {

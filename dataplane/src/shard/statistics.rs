@@ -109,6 +109,9 @@ fn track_stats(now: Time, publication: &Publication) -> TrackStats {
             if let Some(size) = layer.size {
                 (stats.width, stats.height) = (size.width, size.height);
             }
+            if publication.is_scalable() {
+                stats.codec = publication.stream(0).map(|stream| stream.codec.codec);
+            }
             if let Some(stream) = &layer.stream {
                 let totals = stream.recv.totals();
                 stats.codec = Some(stream.codec.codec);

@@ -8,6 +8,7 @@ use kall_shared::media::{Codec, CodecParams, Extension};
 
 use super::counters::Counters;
 use super::transmit::MAX_DATAGRAM;
+use crate::codec::dependency_descriptor::{self, Patch, Structure};
 use crate::codec::h264::ParameterSets;
 use crate::codec::red::Red;
 use crate::codec::{vp8, vp9};
@@ -33,6 +34,10 @@ pub(super) struct Write<'a> {
     pub(super) meta: &'a PacketMeta,
     /// Its payload.
     pub(super) payload: &'a [u8],
+    /// Its dependency descriptor as the publisher wrote it; empty where it has none.
+    pub(super) descriptor: &'a [u8],
+    /// The structure the descriptor is read by.
+    pub(super) structure: Option<&'a Structure>,
     /// Its picture ids in the slot's numbers.
     pub(super) ids: PictureIds,
     /// Its number on the path.
@@ -111,7 +116,7 @@ impl Write<'_> {
     /// The header. The mid stands on every packet: a receiver that has not seen it yet can't tell
     /// which line an SSRC belongs to.
     fn header(&self, fields: &HeaderFields, buf: &mut [u8]) -> Option<usize> {
-        let mut elements: [(u8, &[u8]); 5] = [(0, &[]); 5];
+        let mut elements: [(u8, &[u8]); 6] = [(0, &[]); 6];
         let mut count = 0;
         let mut add = |id: Option<u8>, data| {
             if let Some(id) = id {
@@ -132,6 +137,14 @@ impl Write<'_> {
         if let Some(orientation) = &orientation {
             add(self.slot.extensions.id(Extension::VideoOrientation), orientation);
         }
+        let mut described = [0; dependency_descriptor::LEN_MAX];
+        let described = self.describe(&mut described);
+        if let Some(described) = described {
+            add(
+                self.slot.extensions.id(Extension::DependencyDescriptor),
+                described,
+            );
+        }
         let transport = self.transport.map(u16::to_be_bytes);
         if let Some(transport) = &transport {
             add(self.slot.extensions.id(Extension::TransportCc), transport);
@@ -141,6 +154,24 @@ impl Write<'_> {
             add(self.slot.extensions.id(Extension::AbsSendTime), &send_time);
         }
         write_header(buf, fields, &elements[..count])
+    }
+
+    /// The dependency descriptor in the slot's numbers.
+    fn describe<'b>(&self, buf: &'b mut [u8]) -> Option<&'b [u8]> {
+        if self.descriptor.is_empty() {
+            return None;
+        }
+        let top = self.ids.top_layer.zip(self.structure);
+        let patch = Patch {
+            frame_number: self.ids.picture_id?,
+            template_shift: self.ids.template_shift,
+            active_targets: top.map(|(layer, structure)| structure.targets_up_to(layer)),
+            target_count: self
+                .structure
+                .map_or(0, |structure| structure.targets().len() as u8),
+        };
+        let len = patch.apply(self.descriptor, buf)?;
+        buf.get(..len)
     }
 
     /// The payload from `start` on, its descriptor with the slot's picture ids. Returns where it ends.
@@ -154,7 +185,7 @@ impl Write<'_> {
                 copied(Red::parse(self.payload).ok()?.newest, room)?
             }
             Codec::Red => Red::parse(self.payload).ok()?.write(room, self.opus_pt?)?,
-            Codec::Opus | Codec::H264 => copied(self.payload, room)?,
+            Codec::Opus | Codec::H264 | Codec::Av1 => copied(self.payload, room)?,
         };
         Some(start + written)
     }

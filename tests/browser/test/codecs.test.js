@@ -4,13 +4,19 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { launch, media, picture } from "../lib/browser.js";
+import { launch, media, picture, reports } from "../lib/browser.js";
 import { withEvidence } from "../lib/evidence.js";
-import { twoPeople } from "../lib/meeting.js";
+import { DESKTOP, twoPeople } from "../lib/meeting.js";
 import { Server } from "../lib/server.js";
 import { until } from "../lib/wait.js";
 
-for (const codec of ["VP8", "VP9", "H264"]) {
+/** Those whose layers go in one stream. */
+const SCALABLE = ["VP9", "AV1"];
+
+/** Tiles so small that the smallest layer serves them. */
+const SMALL = { width: 320, height: 480 };
+
+for (const codec of ["VP8", "VP9", "H264", "AV1"]) {
   describe(`a call in ${codec}`, () => {
     let browser;
     let server;
@@ -49,8 +55,79 @@ for (const codec of ["VP8", "VP9", "H264"]) {
           const { decoded } = await media(bob.page);
           await until("pictures to come again", async () => (await media(bob.page)).decoded > decoded + 20);
           for (const person of people) person.assertContent();
+          for (const { page } of people) await page.context().close();
+        },
+      );
+    });
+
+    if (!SCALABLE.includes(codec)) return;
+
+    test("goes in layers of one stream, and a viewer sees the one that its tile needs", async (t) => {
+      let people = [];
+      await withEvidence(
+        server,
+        () => people,
+        async () => {
+          people = await twoPeople(browser, server);
+          const [alice, bob] = people;
+          await bob.pin("Alice");
+          const large = await until("the largest layer", async () => {
+            const sent = await stream(alice.page);
+            const seen = await shown(bob, "Alice");
+            return sent?.scalabilityMode === "L3T3_KEY" && sent.frameWidth >= 640 && seen === sent.frameWidth && seen;
+          });
+          await told(bob, "high");
+
+          // No tile is large any more, and the window is small.
+          await bob.pin("Alice");
+          await bob.page.setViewportSize(SMALL);
+          const small = await until("a smaller layer", async () => {
+            const seen = await shown(bob, "Alice");
+            return seen > 0 && seen <= large / 2 && seen;
+          });
+          await told(bob, "low");
+          t.diagnostic(`${large} and ${small} pixels wide`);
+          await goesOn(bob);
+          await until("layers that nobody takes to be left out", async () => {
+            const sent = await stream(alice.page);
+            return sent.scalabilityMode === "L1T3" && sent.frameWidth === small;
+          });
+          await goesOn(bob);
+
+          await bob.page.setViewportSize(DESKTOP);
+          await bob.pin("Alice");
+          await until("the largest layer again", async () => (await shown(bob, "Alice")) === large);
+          await told(bob, "high");
+          await goesOn(bob);
+          for (const person of people) person.assertContent();
         },
       );
     });
   });
+}
+
+/** The one stream of a page's camera. */
+async function stream(page) {
+  const all = await reports(page);
+  const sent = all.filter((report) => report.type === "outbound-rtp" && report.kind === "video");
+  return sent.length === 1 ? sent[0] : undefined;
+}
+
+/** How wide the picture in a tile is right now. */
+function shown(person, name) {
+  return person
+    .tile(name)
+    .locator("video")
+    .evaluate((video) => video.videoWidth);
+}
+
+/** The server told which layer Alice's tile shows. */
+async function told(person, layer) {
+  await person.page.locator(`[data-testid="tile"][data-name="Alice"][data-layer="${layer}"]`).waitFor();
+}
+
+/** Pictures keep being decoded. */
+async function goesOn({ page }) {
+  const { decoded } = await media(page);
+  await until("pictures to go on", async () => (await media(page)).decoded > decoded + 20);
 }

@@ -239,6 +239,7 @@ export class Meeting {
         iceServers: joined.ice_servers,
         maxBitrate: { camera: max_bitrate, screen: screen_share_bitrate },
         simulcast: features.includes("simulcast"),
+        scalable: features.includes("svc"),
       },
       {
         publish: (mid, source) => this.signalling.send({ type: "publish", mid, source }),

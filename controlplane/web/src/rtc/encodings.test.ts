@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { cameraEncodings, screenEncodings } from "./encodings";
+import { cameraEncodings, isScalable, scalableEncodings, screenEncodings } from "./encodings";
 
 describe("encodings", () => {
   it.each([1_200_000, 1_500_000, 3_000_000, 100_000_000])("keep to %i bit/s together, each layer more than the one below", (max) => {
@@ -13,5 +13,12 @@ describe("encodings", () => {
     expect(cameraEncodings(900_000, true)).toEqual([{ maxBitrate: 900_000 }]);
     expect(cameraEncodings(3_000_000, false)).toEqual([{ maxBitrate: 3_000_000 }]);
     expect(screenEncodings(5_000_000)).toEqual([{ maxBitrate: 5_000_000 }]);
+    expect(scalableEncodings(900_000)).toEqual([{ maxBitrate: 900_000 }]);
+  });
+
+  it("are scalable as one stream with a mode, never as one of several", () => {
+    expect(isScalable(scalableEncodings(3_000_000))).toBe(true);
+    expect(isScalable(cameraEncodings(3_000_000, true))).toBe(false);
+    expect(isScalable(screenEncodings(3_000_000))).toBe(false);
   });
 });

@@ -31,6 +31,27 @@ export function singleEncoding(maxBitrate: number): Encoding[] {
   return [{ maxBitrate }];
 }
 
+/** Three spatial layers in one stream that depend on each other in key pictures only, each at three frame rates. */
+const SCALABLE_MODE = "L3T3_KEY";
+
+/** A camera in three sizes inside one stream, or in one. */
+export function scalableEncodings(maxBitrate: number): Encoding[] {
+  const [only] = singleEncoding(maxBitrate);
+  return maxBitrate < SIMULCAST_FROM ? [{ ...only }] : [{ ...only, scalabilityMode: SCALABLE_MODE }];
+}
+
+/** How one stream is sent of which the lowest `count` of `all` spatial layers are taken. */
+export function scalableMode(count: number, all: number): { scalabilityMode: string; scaleResolutionDownBy: number } {
+  // Each layer has twice the size of the one below: without the upper ones the picture itself is smaller.
+  const scalabilityMode = count >= all ? SCALABLE_MODE : count > 1 ? `L${count}T3_KEY` : "L1T3";
+  return { scalabilityMode, scaleResolutionDownBy: 2 ** Math.max(0, all - count) };
+}
+
+/** Whether a sender has one stream with spatial layers, or had before it was told to send less. */
+export function isScalable(encodings: readonly Encoding[]): boolean {
+  return encodings.length === 1 && encodings[0]?.rid === undefined && encodings[0]?.scalabilityMode !== undefined;
+}
+
 /** A camera in three sizes that together keep to the server's bound, or in one. */
 export function cameraEncodings(maxBitrate: number, simulcast: boolean): Encoding[] {
   if (!simulcast || maxBitrate < SIMULCAST_FROM) return singleEncoding(maxBitrate);

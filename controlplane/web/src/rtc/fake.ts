@@ -1,6 +1,8 @@
 // A peer connection without a network: it keeps its lines, gives mids when an offer is set, and
 // lets tests say what state it is in.
 
+import type { Encoding } from "./encodings";
+
 export class FakeTrack {
   enabled = true;
   stopped = false;
@@ -80,6 +82,8 @@ export class FakeConnection {
   restarts = 0;
   /** A browser that sends one size. */
   refusesSimulcast = false;
+  /** A browser that knows no layers inside a stream. */
+  ignoresScalability = false;
   /** What `getStats` gives. */
   reports: { readonly id: string }[] = [];
   readonly lines: FakeLine[] = [];
@@ -95,7 +99,7 @@ export class FakeConnection {
       kind,
       init,
       sent: typeof what === "string" ? null : what,
-      sender: new FakeSender(init?.sendEncodings ?? [{}], (track) => {
+      sender: new FakeSender(this.known(init?.sendEncodings ?? [{}]), (track) => {
         line.sent = track;
         return Promise.resolve();
       }),
@@ -108,6 +112,10 @@ export class FakeConnection {
     };
     this.lines.push(line);
     return line;
+  }
+
+  private known(encodings: Encoding[]): Encoding[] {
+    return this.ignoresScalability ? encodings.map(({ scalabilityMode: _, ...rest }) => rest) : encodings;
   }
 
   getTransceivers(): FakeLine[] {
@@ -155,9 +163,11 @@ export class FakeConnection {
 export class FakeConnections {
   readonly all: FakeConnection[] = [];
   refusesSimulcast = false;
+  ignoresScalability = false;
   readonly create = (configuration: RTCConfiguration): RTCPeerConnection => {
     const connection = new FakeConnection(configuration);
     connection.refusesSimulcast = this.refusesSimulcast;
+    connection.ignoresScalability = this.ignoresScalability;
     this.all.push(connection);
     return connection as unknown as RTCPeerConnection;
   };

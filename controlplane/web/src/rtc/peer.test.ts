@@ -5,10 +5,11 @@ import { DEFAULT_SLOTS, Peer } from "./peer";
 
 function make(
   offer: (sdp: string) => Promise<string> = (sdp) => Promise.resolve(`answer to ${sdp}`),
-  { simulcast = false, refusesSimulcast = false } = {},
+  { simulcast = false, scalable = false, refusesSimulcast = false, ignoresScalability = false } = {},
 ) {
   const connections = new FakeConnections();
   connections.refusesSimulcast = refusesSimulcast;
+  connections.ignoresScalability = ignoresScalability;
   const published: [string, string][] = [];
   const offers: string[] = [];
   const states: RTCPeerConnectionState[] = [];
@@ -18,6 +19,7 @@ function make(
       iceServers: [{ urls: ["turn:x"] }],
       maxBitrate: { camera: 3_000_000, screen: 5_000_000 },
       simulcast,
+      scalable,
     },
     {
       publish: (mid, source) => published.push([mid, source]),
@@ -155,6 +157,21 @@ describe("the peer connection", () => {
       ["f", 1, true],
     ]);
     expect(encodings.reduce((sum, { maxBitrate }) => sum + (maxBitrate ?? 0), 0)).toBe(3_000_000);
+  });
+
+  it("sends three sizes in one stream where server and browser take them", async () => {
+    const { peer, connection } = make(undefined, { simulcast: true, scalable: true });
+    await peer.setTrack("camera", fakeTrack("video"));
+    expect(connection.lines[0]?.init?.sendEncodings).toEqual([{ maxBitrate: 3_000_000, scalabilityMode: "L3T3_KEY" }]);
+    await peer.negotiate();
+    await peer.setLayers("camera", { 0: true, 1: true, 2: false });
+    expect(connection.lines[0]?.sender.encodings).toMatchObject([{ scalabilityMode: "L2T3_KEY", scaleResolutionDownBy: 2 }]);
+  });
+
+  it("sends them beside each other where the browser knows no other way", async () => {
+    const { peer, connection } = make(undefined, { simulcast: true, scalable: true, ignoresScalability: true });
+    await peer.setTrack("camera", fakeTrack("video"));
+    expect(connection.lines[0]?.init?.sendEncodings?.map(({ rid }) => rid)).toEqual(["q", "h", "f"]);
   });
 
   it("sends one size where the browser can't do more", async () => {

@@ -6,7 +6,7 @@
 // replaced: room/meeting.ts does.
 
 import type { IceServer, Source } from "../protocol";
-import { cameraEncodings, screenEncodings, singleEncoding, type Encoding } from "./encodings";
+import { cameraEncodings, isScalable, scalableEncodings, screenEncodings, singleEncoding, type Encoding } from "./encodings";
 import { SenderLayers, type WantedLayers } from "./sender_layers";
 import { StatisticsReader, type Statistics } from "./statistics";
 
@@ -16,6 +16,8 @@ export interface PeerOptions {
   readonly maxBitrate: Partial<Record<Source, number>>;
   /** Whether the server takes several layers of a camera. */
   readonly simulcast: boolean;
+  /** Whether the codec that is sent carries its layers in one stream. */
+  readonly scalable: boolean;
   readonly audioSlots: number;
   readonly videoSlots: number;
 }
@@ -59,7 +61,7 @@ export class Peer {
     private readonly options: PeerOptions,
     private readonly signalling: PeerSignalling,
     onState: (state: RTCPeerConnectionState) => void,
-    create: CreateConnection = (configuration) => new RTCPeerConnection(configuration),
+    private readonly create: CreateConnection = (configuration) => new RTCPeerConnection(configuration),
   ) {
     this.connection = create({
       iceServers: options.iceServers.map((server) => ({ ...server })),
@@ -108,7 +110,7 @@ export class Peer {
     }
     const line = this.addVideoLine(
       track,
-      source === "camera" ? cameraEncodings(maxBitrate, this.options.simulcast) : screenEncodings(maxBitrate),
+      source === "camera" ? this.cameraEncodings(maxBitrate) : screenEncodings(maxBitrate),
       maxBitrate,
     );
     this.lines.set(source, line);
@@ -116,6 +118,26 @@ export class Peer {
     this.layers.set(source, layers);
     const wanted = this.wantedLayers.get(source);
     if (wanted) void layers.want(wanted);
+  }
+
+  private cameraEncodings(maxBitrate: number): Encoding[] {
+    const scalable = scalableEncodings(maxBitrate);
+    return this.options.scalable && isScalable(scalable) && this.takesMode(scalable)
+      ? scalable
+      : cameraEncodings(maxBitrate, this.options.simulcast);
+  }
+
+  /** Whether the browser takes a mode: one that does not know the member leaves it out (Firefox), another throws. */
+  private takesMode(sendEncodings: Encoding[]): boolean {
+    const probe = this.create({});
+    try {
+      const { sender } = probe.addTransceiver("video", { direction: "sendonly", sendEncodings });
+      return isScalable(sender.getParameters().encodings ?? []);
+    } catch {
+      return false;
+    } finally {
+      probe.close();
+    }
   }
 
   private addVideoLine(track: MediaStreamTrack, sendEncodings: Encoding[], maxBitrate: number): RTCRtpTransceiver {

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { settle } from "../signalling/fake";
+import type { Encoding } from "./encodings";
 import { FakeSender } from "./fake";
 import { SenderLayers } from "./sender_layers";
 
@@ -44,6 +45,30 @@ describe("the layers of a sender", () => {
     expect(active()).toEqual(["q", "h"]);
     expect(warn).toHaveBeenCalledOnce();
     warn.mockRestore();
+  });
+
+  it("of one stream are left out from the top", async () => {
+    const sender = new FakeSender([{ scalabilityMode: "L3T3_KEY" } as Encoding], () => Promise.resolve());
+    const layers = new SenderLayers(sender as unknown as RTCRtpSender, 1_000_000);
+    const only = () => sender.encodings[0] as Encoding;
+    await layers.negotiated();
+    expect(sender.changes).toEqual([]);
+    await layers.want({ 0: false, 1: true, 2: false });
+    expect(only()).toMatchObject({ active: true, scalabilityMode: "L2T3_KEY", scaleResolutionDownBy: 2 });
+    await layers.want({ 0: true, 1: false, 2: false });
+    expect(only()).toMatchObject({ active: true, scalabilityMode: "L1T3", scaleResolutionDownBy: 4 });
+    await layers.want({ 0: false, 1: false, 2: false });
+    expect(only().active).toBe(false);
+    await layers.want({ 0: true, 1: true, 2: true });
+    expect(only()).toMatchObject({ active: true, scalabilityMode: "L3T3_KEY", scaleResolutionDownBy: 1 });
+  });
+
+  it("of one stream that has fewer of them keep their sizes", async () => {
+    const sender = new FakeSender([{ scalabilityMode: "L3T3_KEY" } as Encoding], () => Promise.resolve());
+    const layers = new SenderLayers(sender as unknown as RTCRtpSender, 1_000_000);
+    // A small camera: the browser makes two layers of it.
+    await layers.want({ 0: true, 1: false });
+    expect(sender.encodings[0]).toMatchObject({ scalabilityMode: "L1T3", scaleResolutionDownBy: 2 });
   });
 
   it("may all be off: the server knows who watches", async () => {

@@ -3,6 +3,8 @@
 // A sender takes one `setParameters` at a time, based on parameters read right before; whatever is
 // said during it waits, and only the newest counts.
 
+import { isScalable, scalableMode, type Encoding } from "./encodings";
+
 export type WantedLayers = Readonly<Record<string, boolean>>;
 
 /** The part of a sender that is used here. */
@@ -54,7 +56,8 @@ export class SenderLayers {
   /** Whether anything has to change. */
   private change(parameters: RTCRtpSendParameters): boolean {
     // Firefox has had senders without encodings before their first answer.
-    const encodings = parameters.encodings ?? [];
+    const encodings: Encoding[] = parameters.encodings ?? [];
+    if (isScalable(encodings)) return this.changeScalable(encodings);
     const [only] = encodings;
     let changed = false;
     if (only && encodings.length === 1 && (only.scaleResolutionDownBy ?? 1) !== 1) {
@@ -71,5 +74,23 @@ export class SenderLayers {
       changed = true;
     }
     return changed;
+  }
+
+  /** The same for spatial layers of one stream, which the server names by their numbers. */
+  private changeScalable([only]: Encoding[]): boolean {
+    const names = Object.keys(this.wanted ?? {});
+    if (!only || names.length === 0) return false;
+    // Layers lean on those below them, so only the uppermost can be left out.
+    const count = Math.max(0, ...names.filter((name) => this.wanted?.[name]).map((name) => Number(name) + 1));
+    const active = count > 0;
+    const { scalabilityMode, scaleResolutionDownBy } = scalableMode(Math.max(1, count), names.length);
+    const same =
+      only.active === active &&
+      (!active || (only.scalabilityMode === scalabilityMode && (only.scaleResolutionDownBy ?? 1) === scaleResolutionDownBy));
+    if (same) return false;
+    only.active = active;
+    // What is not sent needs no other mode, and gets the right one when it is sent again.
+    if (active) Object.assign(only, { scalabilityMode, scaleResolutionDownBy });
+    return true;
   }
 }

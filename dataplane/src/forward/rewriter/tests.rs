@@ -311,7 +311,8 @@ fn picture_ids_go_on_over_a_change_of_track() {
         PictureIds {
             picture_id: Some(0),
             tl0picidx: Some(0),
-            keyidx: Some(0)
+            keyidx: Some(0),
+            ..PictureIds::default()
         }
     );
     // A source without ids gets none; one after it goes on where they ended.

@@ -7,6 +7,7 @@ mod hostile;
 mod lifecycle;
 mod paths;
 mod repair;
+mod scalable;
 mod simulcast;
 mod soak;
 
@@ -41,11 +42,14 @@ const MID_ID: u8 = 3;
 const RID_ID: u8 = 4;
 const TWCC_ID: u8 = 5;
 const LEVEL_ID: u8 = 6;
+const DESCRIPTOR_ID: u8 = 13;
 
 const OPUS: u8 = 111;
 const VP8: u8 = 96;
 const VP8_RTX: u8 = 97;
 const H264: u8 = 102;
+const VP9: u8 = 98;
+const AV1: u8 = 45;
 
 /// The shard, its clock, and what it said so far.
 struct World {
@@ -72,6 +76,7 @@ struct Got {
     header: HeaderFields,
     mid: Option<String>,
     level: Option<u8>,
+    descriptor: Option<Vec<u8>>,
     payload: Vec<u8>,
 }
 
@@ -336,6 +341,7 @@ fn got(packet: &[u8]) -> Got {
         header: packet.fields(),
         mid: text(MID_ID),
         level: packet.extension(LEVEL_ID).map(|data| data[0]),
+        descriptor: packet.extension(DESCRIPTOR_ID).map(<[u8]>::to_vec),
         payload: packet.payload().to_vec(),
     }
 }
@@ -402,6 +408,8 @@ fn line(mid: &str, kind: Kind) -> MediaLine {
         Kind::Video => vec![
             codec(VP8, Some(VP8_RTX), Codec::Vp8, None),
             codec(H264, None, Codec::H264, Some(0x42_e01f)),
+            codec(VP9, None, Codec::Vp9, None),
+            codec(AV1, None, Codec::Av1, None),
         ],
     };
     let extensions = [
@@ -409,6 +417,7 @@ fn line(mid: &str, kind: Kind) -> MediaLine {
         (RID_ID, Extension::Rid),
         (TWCC_ID, Extension::TransportCc),
         (LEVEL_ID, Extension::AudioLevel),
+        (DESCRIPTOR_ID, Extension::DependencyDescriptor),
     ];
     MediaLine {
         mid: Mid::new(mid).expect("valid"),

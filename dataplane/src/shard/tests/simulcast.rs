@@ -133,7 +133,7 @@ fn simulcast() -> Vec<MediaLine> {
 }
 
 /// A receiver that estimates its path by itself.
-fn estimating() -> Vec<MediaLine> {
+pub(super) fn estimating() -> Vec<MediaLine> {
     let mut line = slot("4", Kind::Video);
     for codec in &mut line.codecs {
         codec.feedback.transport_cc = false;
@@ -146,7 +146,7 @@ fn estimating() -> Vec<MediaLine> {
     vec![line]
 }
 
-fn wish(world: &mut World, bob: &Peer, wish: SlotWish) {
+pub(super) fn wish(world: &mut World, bob: &Peer, wish: SlotWish) {
     let request = Request::SetSlot {
         session: bob.id,
         mid: Mid::new("4").expect("valid"),
@@ -156,7 +156,7 @@ fn wish(world: &mut World, bob: &Peer, wish: SlotWish) {
     world.ask(request).expect("accepted");
 }
 
-fn named(layer: Layer) -> SlotWish {
+pub(super) fn named(layer: Layer) -> SlotWish {
     SlotWish {
         layer,
         ..SlotWish::default()
@@ -173,7 +173,7 @@ fn layers(seen: &[Got]) -> Vec<u8> {
     layers
 }
 
-fn limit(world: &mut World, bob: &mut Peer, bps: u64) {
+pub(super) fn limit(world: &mut World, bob: &mut Peer, bps: u64) {
     world.send_rtcp(bob, |buf| rtcp::remb::write(buf, 1, bps, &[1]));
 }
 

@@ -185,6 +185,6 @@ pub(crate) const fn payload_type(codec: Codec) -> u8 {
     match codec {
         Codec::H264 => H264,
         Codec::Opus | Codec::Red => OPUS,
-        Codec::Vp8 | Codec::Vp9 => VP8,
+        Codec::Vp8 | Codec::Vp9 | Codec::Av1 => VP8,
     }
 }

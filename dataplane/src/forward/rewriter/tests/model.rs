@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::*;
+use crate::forward::spatial::SpatialLayers;
 use crate::rtp::NackMap;
 use crate::time::Ntp;
+use kall_shared::media::Codec;
 
 /// Milliseconds between two frames of each source.
 const TICK: u64 = 20;
@@ -66,7 +68,17 @@ struct Emitted {
     source: SourceId,
     source_seq: u64,
     source_ts: i64,
+    source_picture: Option<i64>,
     out: Out,
+}
+
+/// What the sources of a call are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// One frame a picture, ids without gaps.
+    Plain,
+    /// Three spatial layers in one stream, ids that keep gaps.
+    Scalable,
 }
 
 struct Call {
@@ -77,10 +89,13 @@ struct Call {
     sources: Vec<Source>,
     history: BTreeMap<u64, Emitted>,
     high_layers_wanted: bool,
+    shape: Shape,
+    layers: SpatialLayers,
+    aim: u8,
 }
 
 impl Call {
-    fn new(kind: Kind, seed: u64) -> Self {
+    fn new(kind: Kind, shape: Shape, seed: u64) -> Self {
         let mut random = Random(seed | 1);
         let clock_rate = if kind == Kind::Audio { 48_000 } else { 90_000 };
         let sources = (0..4u64)
@@ -107,6 +122,9 @@ impl Call {
             sources,
             history: BTreeMap::new(),
             high_layers_wanted: true,
+            shape,
+            layers: SpatialLayers::default(),
+            aim: 2,
         }
     }
 
@@ -139,6 +157,7 @@ impl Call {
         let high = video && !is_key && self.random.percent(40);
         let packets = if video { 1 + self.random.below(4) } else { 1 };
         let padded = self.random.percent(5);
+        let spatial_layers = if self.shape == Shape::Scalable { 3 } else { 1 };
         let source = &mut self.sources[index];
         source.picture += 1;
         if !high {
@@ -148,10 +167,21 @@ impl Call {
             source.key = (source.key + 1) & 0x1f;
         }
         let mut metas = Vec::new();
-        for packet in 0..packets + u64::from(padded) {
-            let is_padding = packet == packets;
+        for packet in 0..packets * spatial_layers + u64::from(padded) {
+            let is_padding = packet == packets * spatial_layers;
             let has_ids = video && !is_padding;
+            let spatial = if is_padding { 0 } else { (packet / packets) as u8 };
+            // Two of the sources have layers that lean on each other in every picture.
+            let upwards = is_key || index % 2 == 1;
             metas.push(PacketMeta {
+                codec: match (self.shape, index % 2) {
+                    (Shape::Plain, _) => Codec::Vp8,
+                    (Shape::Scalable, 0) => Codec::Vp9,
+                    (Shape::Scalable, _) => Codec::Av1,
+                },
+                spatial,
+                needed_by: if upwards { 0b111 << spatial } else { 1 << spatial },
+                end_of_frame: !is_padding && (packet + 1).is_multiple_of(packets),
                 seq: source.seq,
                 ts: source.ts(now),
                 picture_id: has_ids.then_some(source.picture),
@@ -159,7 +189,7 @@ impl Call {
                 keyidx: has_ids.then_some(source.key),
                 payload_len: if is_padding { 0 } else { 500 },
                 temporal: u8::from(high),
-                marker: video && packet + 1 == packets,
+                marker: video && packet + 1 == packets * spatial_layers,
                 keyframe_start: is_key && packet == 0,
                 start_of_frame: packet == 0,
                 ..PacketMeta::default()
@@ -173,6 +203,7 @@ impl Call {
         match self.random.below(60) {
             0 => self.rewriter.stop(),
             1 => self.high_layers_wanted = !self.high_layers_wanted,
+            6..9 => self.aim = self.random.below(3) as u8,
             2..6 => {
                 let index = self.random.below(self.sources.len() as u64) as usize;
                 let from = self.rewriter.source().map(|id| self.sources[id.0 as usize].track);
@@ -210,13 +241,31 @@ impl Call {
         if unwanted && self.rewriter.source() == Some(id) && self.rewriter.discard(id, meta) {
             return false;
         }
-        let Ok(out) = self.rewriter.rewrite(at(now), id, meta, sr.as_ref()) else {
+        let mut marked = *meta;
+        if self.shape == Shape::Scalable && meta.payload_len > 0 {
+            let shows = self.rewriter.source() == Some(id);
+            if !shows {
+                marked.marker |= SpatialLayers::begin(meta, self.aim).ends_picture(meta);
+            } else {
+                self.layers.follow(meta, self.aim);
+                marked.marker |= self.layers.ends_picture(meta);
+                if !self.layers.includes(meta) {
+                    self.rewriter.discard(id, meta);
+                    return false;
+                }
+            }
+        }
+        let Ok(out) = self.rewriter.rewrite(at(now), id, &marked, sr.as_ref()) else {
             return false;
         };
+        if out.switched {
+            self.layers = SpatialLayers::begin(meta, self.aim);
+        }
         let emitted = Emitted {
             source: id,
             source_seq: meta.seq,
             source_ts: meta.ts,
+            source_picture: meta.picture_id,
             out,
         };
         let before = self.history.insert(out.seq, emitted);
@@ -258,7 +307,7 @@ impl Call {
                 assert!(step > 0, "times rise from frame to frame: {before:?} {after:?}");
             }
             if after.out.seq == before.out.seq + 1 {
-                check_neighbours(before, after, same_frame);
+                check_neighbours(self.shape, before, after, same_frame);
             }
         }
     }
@@ -266,11 +315,24 @@ impl Call {
 
 /// Neighbours have the same picture ids or consecutive ones, whatever lay between them at the source,
 /// and a source begins only after a whole frame.
-fn check_neighbours(before: &Emitted, after: &Emitted, same_frame: bool) {
+fn check_neighbours(shape: Shape, before: &Emitted, after: &Emitted, same_frame: bool) {
     let (old, new) = (before.out.ids, after.out.ids);
     if let (Some(old), Some(new)) = (old.picture_id, new.picture_id) {
         let step = new.wrapping_sub(old) & 0x7fff;
-        assert_eq!(step, u16::from(!same_frame), "{before:?} {after:?}");
+        match shape {
+            Shape::Plain => assert_eq!(step, u16::from(!same_frame), "{before:?} {after:?}"),
+            // Within a source ids keep their distances, whatever was left out.
+            Shape::Scalable if before.source == after.source && !after.out.switched => {
+                let own = after.source_picture.zip(before.source_picture);
+                let own = own.map(|(new, old)| (new - old) as u16 & 0x7fff);
+                assert_eq!(Some(step), own, "{before:?} {after:?}");
+                assert!(
+                    same_frame || before.out.marker,
+                    "a picture without an end: {before:?} {after:?}"
+                );
+            }
+            Shape::Scalable => assert!(step < 0x4000, "ids rise: {before:?} {after:?}"),
+        }
         assert!(
             !after.out.switched || before.out.marker,
             "a cut frame looks whole: {before:?} {after:?}"
@@ -289,7 +351,15 @@ proptest! {
 
     #[test]
     fn any_call_is_one_continuous_stream_of_video(seed: u64) {
-        let mut call = Call::new(Kind::Video, seed);
+        let mut call = Call::new(Kind::Video, Shape::Plain, seed);
+        call.run(1200);
+        call.check_history();
+        prop_assert!(call.history.len() > 100, "{} packets were sent", call.history.len());
+    }
+
+    #[test]
+    fn any_call_is_one_continuous_stream_of_spatial_layers(seed: u64) {
+        let mut call = Call::new(Kind::Video, Shape::Scalable, seed);
         call.run(1200);
         call.check_history();
         prop_assert!(call.history.len() > 100, "{} packets were sent", call.history.len());
@@ -297,7 +367,7 @@ proptest! {
 
     #[test]
     fn any_call_is_one_continuous_stream_of_audio(seed: u64) {
-        let mut call = Call::new(Kind::Audio, seed);
+        let mut call = Call::new(Kind::Audio, Shape::Plain, seed);
         call.run(1200);
         call.check_history();
         prop_assert!(call.history.len() > 100, "{} packets were sent", call.history.len());
