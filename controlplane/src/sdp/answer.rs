@@ -179,13 +179,10 @@ impl Writer<'_> {
         if !self.candidates_written {
             self.candidates_written = true;
             for (index, address) in self.settings.addresses.iter().enumerate() {
-                // RFC 8445 section 5.1.2.1: type preference 126 for host, then our order.
-                let priority = (126u32 << 24) + ((65_535 - index as u32) << 8) + 255;
-                let port = description.udp_port;
                 put!(
                     self,
-                    "a=candidate:{} 1 udp {priority} {address} {port} typ host",
-                    index + 1
+                    "{}",
+                    candidate_line(index, *address, self.description.udp_port)
                 );
             }
             put!(self, "a=end-of-candidates");
@@ -225,7 +222,10 @@ impl Writer<'_> {
             }
             Codec::H264 => {
                 put!(self, "a=rtpmap:{pt} H264/90000");
-                let profile = codec.h264_profile.unwrap_or(0x42_e01f);
+                // The profile by the name the client has for it.
+                let own = offered.codecs.iter().find(|own| own.pt == pt);
+                let profile = own.and_then(|own| own.h264).map(|h264| h264.profile_level_id);
+                let profile = profile.or(codec.h264_profile).unwrap_or(0x42_e01f);
                 put!(
                     self,
                     "a=fmtp:{pt} level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile:06x}"
@@ -274,6 +274,16 @@ impl Writer<'_> {
             put!(self, "a=ssrc:{rtx} cname:{cname}");
         }
     }
+}
+
+/// A host candidate; `index` counts from the best.
+pub(super) fn candidate_line(index: usize, address: IpAddr, port: u16) -> String {
+    // RFC 8445 section 5.1.2.1: type preference 126 for host, then our order.
+    let priority = (126u32 << 24) + ((65_535 - index as u32) << 8) + 255;
+    format!(
+        "a=candidate:{} 1 udp {priority} {address} {port} typ host",
+        index + 1
+    )
 }
 
 /// The direction of an extension as the answerer says it (RFC 8285 section 6).

@@ -1,5 +1,6 @@
 //! Offers that browsers wrote, or somebody else: refused, or accepted with parameters within every
-//! bound and answered with a description that can be read and mirrors the offer's lines.
+//! bound and answered with a description that can be read and mirrors the offer's lines. The same text as a
+//! fragment of trickle ICE: refused, or with credentials that a fragment of our own can carry.
 #![no_main]
 
 use kall_shared::id::TrackId;
@@ -7,7 +8,7 @@ use kall_shared::media::{
     Codec, Fingerprint, Kind, PublishParams, SessionDescription, SlotDescription, Source,
 };
 use libfuzzer_sys::fuzz_target;
-use sdp::{AnswerSettings, Offer, Rules};
+use sdp::{AnswerSettings, Fragment, Offer, Rules, restart_fragment};
 
 #[path = "../../../controlplane/src/sdp/mod.rs"]
 #[allow(
@@ -41,6 +42,16 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
+    if let Ok(Fragment {
+        ufrag: Some(ufrag),
+        pwd: Some(pwd),
+        ..
+    }) = Fragment::parse(text)
+    {
+        let own = restart_fragment(&ufrag, &pwd, &["192.0.2.1".parse().expect("an address")], 7882);
+        let own = Fragment::parse(&own).expect("own output");
+        assert_eq!((own.ufrag, own.pwd), (Some(ufrag), Some(pwd)));
+    }
     let Ok(offer) = Offer::parse(text) else {
         return;
     };
