@@ -9,3 +9,4 @@ mod profiles;
 mod relay;
 mod restart;
 mod subscribing;
+mod whip;
