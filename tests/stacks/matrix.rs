@@ -156,7 +156,7 @@ plays what GStreamer publishes: colour bars in the named codec and a tone in Opu
 second of sound. *yes* means that the bars and the tone came out at the other end.
 
 GStreamer and aiortc encode and decode live. The `webrtc` crate has no codecs: ffmpeg encodes what it sends and
-decodes what it received.
+decodes what it received. GStreamer is given a certificate on P-256: its own are RSA, which the server does not take.
 
 | stack | VP8, publishes | VP8, plays | H264, publishes | H264, plays | VP9, publishes | VP9, plays |
 |---|---|---|---|---|---|---|
