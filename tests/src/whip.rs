@@ -61,7 +61,6 @@ pub async fn post(
 
 impl Session {
     /// A request to the session with its owner's token.
-    #[must_use]
     pub fn request(&self, method: Method) -> RequestBuilder {
         let request = Client::new().request(method, &self.url);
         match &self.token {

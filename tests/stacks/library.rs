@@ -1,6 +1,5 @@
 //! The `webrtc` crate: its packetizers and depacketizers, its ICE, DTLS, SRTP and SDP, and ffmpeg's codecs.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,9 +33,9 @@ use webrtc::rtp_transceiver::rtp_transceiver_direction::RTCRtpTransceiverDirecti
 use webrtc::track::track_local::TrackLocal;
 use webrtc::track::track_local::track_local_static_sample::TrackLocalStaticSample;
 
-use crate::clip::{Clip, RATE, to_ivf};
-use crate::decoded::{Decoded, PICTURES, SAMPLE_RATE};
-use crate::ffmpeg::{self, text};
+use crate::clip::{Clip, RATE};
+use crate::decoded::Decoded;
+use crate::film::Film;
 use crate::matrix::Coding;
 
 /// Packets a sample may be late: more than a picture has.
@@ -228,22 +227,23 @@ pub(crate) async fn play(
     peer.negotiate(server, path, token).await?;
 
     let mut film = Film::new(coding);
+    let mut pictures = Pictures::new(coding);
     let collected = tokio::time::timeout(DEADLINE, async {
         while !film.is_enough() {
             let Some((kind, packet)) = packets.recv().await else {
                 return;
             };
-            film.add(kind, packet);
+            if kind == RTPCodecType::Video {
+                film.pictures.extend(pictures.add(packet));
+            } else {
+                film.sound.push((packet.header.timestamp, packet.payload));
+            }
         }
     });
     let collected = collected.await;
     peer.stop().await?;
     if collected.is_err() || !film.is_enough() {
-        return Err(format!(
-            "only {} pictures, {} packets of sound",
-            film.pictures.len(),
-            film.sound.len()
-        ));
+        return Err(film.shortfall());
     }
     Ok(film.decode(folder))
 }
@@ -256,6 +256,14 @@ enum Pictures {
 }
 
 impl Pictures {
+    fn new(coding: Coding) -> Self {
+        match coding {
+            Coding::Vp8 => Self::Vp8(SampleBuilder::new(LATE, Vp8Packet::default(), 90_000)),
+            Coding::Vp9 => Self::Vp9(SampleBuilder::new(LATE, Vp9Packet::default(), 90_000)),
+            Coding::H264 => Self::H264(SampleBuilder::new(LATE, H264Packet::default(), 90_000)),
+        }
+    }
+
     fn add(&mut self, packet: Packet) -> Vec<Bytes> {
         fn all<T: Depacketizer>(builder: &mut SampleBuilder<T>, packet: Packet) -> Vec<Bytes> {
             builder.push(packet);
@@ -267,109 +275,6 @@ impl Pictures {
             Self::Vp8(builder) => all(builder, packet),
             Self::Vp9(builder) => all(builder, packet),
             Self::H264(builder) => all(builder, packet),
-        }
-    }
-}
-
-struct Film {
-    coding: Coding,
-    builder: Pictures,
-    pictures: Vec<Bytes>,
-    sound: Vec<Packet>,
-}
-
-impl Film {
-    fn new(coding: Coding) -> Self {
-        Self {
-            coding,
-            builder: match coding {
-                Coding::Vp8 => Pictures::Vp8(SampleBuilder::new(LATE, Vp8Packet::default(), 90_000)),
-                Coding::Vp9 => Pictures::Vp9(SampleBuilder::new(LATE, Vp9Packet::default(), 90_000)),
-                Coding::H264 => Pictures::H264(SampleBuilder::new(LATE, H264Packet::default(), 90_000)),
-            },
-            pictures: Vec::new(),
-            sound: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, kind: RTPCodecType, packet: Packet) {
-        if kind == RTPCodecType::Video {
-            self.pictures.extend(self.builder.add(packet));
-        } else {
-            self.sound.push(packet);
-        }
-    }
-
-    /// Somewhat more than has to be decoded: a builder begins in the middle of a picture, and a decoder at the
-    /// first key frame.
-    fn is_enough(&self) -> bool {
-        self.pictures.len() >= PICTURES + 20 && self.sound.len() >= 75
-    }
-
-    fn decode(&self, folder: &Path) -> Decoded {
-        let video = folder.join(match self.coding {
-            Coding::H264 => "got.h264",
-            Coding::Vp8 | Coding::Vp9 => "got.ivf",
-        });
-        let bytes = match self.coding {
-            Coding::H264 => self.pictures.concat(),
-            Coding::Vp8 | Coding::Vp9 => to_ivf(self.coding, &self.pictures),
-        };
-        fs::write(&video, bytes).expect("the folder is there");
-        let raw = folder.join("got.i420");
-        ffmpeg::run(&[
-            "-i",
-            text(&video),
-            "-fps_mode",
-            "passthrough",
-            "-f",
-            "rawvideo",
-            "-pix_fmt",
-            "yuv420p",
-            text(&raw),
-        ]);
-        let raw = fs::read(&raw).expect("ffmpeg wrote it");
-
-        let ogg = folder.join("got.ogg");
-        let mut writer = webrtc::media::io::ogg_writer::OggWriter::new(
-            fs::File::create(&ogg).expect("the folder is there"),
-            SAMPLE_RATE as u32,
-            2,
-        )
-        .expect("a header can be written");
-        for packet in &self.sound {
-            webrtc::media::io::Writer::write_rtp(&mut writer, packet).expect("a packet can be written");
-        }
-        webrtc::media::io::Writer::close(&mut writer).expect("a file can be closed");
-        let pcm = folder.join("got.s16");
-        ffmpeg::run(&[
-            "-i",
-            text(&ogg),
-            "-ac",
-            "1",
-            "-ar",
-            "48000",
-            "-f",
-            "s16le",
-            text(&pcm),
-        ]);
-        let pcm = fs::read(&pcm).expect("ffmpeg wrote it");
-        let sound: Vec<i16> = pcm
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .map(|pair| i16::from_le_bytes(*pair))
-            .collect();
-
-        // The size is the clip's own; another one gives another number of pictures, and no bars.
-        let (width, height) = (320, 240);
-        let size = width * height * 3 / 2;
-        Decoded {
-            pictures: raw.len() / size,
-            width,
-            height,
-            picture: raw.rchunks_exact(size).next().unwrap_or_default().to_vec(),
-            sound: sound[sound.len().saturating_sub(SAMPLE_RATE)..].to_vec(),
         }
     }
 }

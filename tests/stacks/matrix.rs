@@ -10,6 +10,7 @@ use kall_tests::signalling::Meeting;
 use crate::clip::Clip;
 use crate::library;
 use crate::program::{self, Program};
+use crate::sans_io;
 
 /// A stack nobody of this project wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,16 +18,18 @@ pub(crate) enum Stack {
     GStreamer,
     Aiortc,
     WebRtc,
+    Str0m,
 }
 
 impl Stack {
-    const ALL: [Self; 3] = [Self::GStreamer, Self::Aiortc, Self::WebRtc];
+    const ALL: [Self; 4] = [Self::GStreamer, Self::Aiortc, Self::WebRtc, Self::Str0m];
 
     fn name(self) -> &'static str {
         match self {
             Self::GStreamer => "GStreamer `webrtcbin`",
             Self::Aiortc => "aiortc",
             Self::WebRtc => "`webrtc` crate",
+            Self::Str0m => "`str0m` crate",
         }
     }
 
@@ -59,8 +62,9 @@ impl Coding {
 
 /// A publisher that runs.
 enum Publisher {
-    Program(Program),
+    Program(Box<Program>),
     Library(library::Peer),
+    SansIo(sans_io::Publisher),
 }
 
 impl Publisher {
@@ -68,6 +72,7 @@ impl Publisher {
         match self {
             Self::Program(program) => program.stop().await,
             Self::Library(peer) => peer.stop().await,
+            Self::SansIo(peer) => peer.stop().await,
         }
     }
 }
@@ -91,15 +96,20 @@ async fn call(
     let whep = format!("/whep/{}", meeting.slug);
     let publishing = match publisher {
         Stack::GStreamer | Stack::Aiortc => {
-            Publisher::Program(Program::publish(publisher, &server.url(&whip), &camera, coding))
+            let program = Program::publish(publisher, &server.url(&whip), &camera, coding);
+            Publisher::Program(Box::new(program))
         }
         Stack::WebRtc => Publisher::Library(library::publish(server, &whip, &camera, coding, clip).await?),
+        Stack::Str0m => {
+            Publisher::SansIo(sans_io::Publisher::start(server, &whip, &camera, coding, clip).await?)
+        }
     };
     let decoded = match player {
         Stack::GStreamer | Stack::Aiortc => {
             program::play(player, &server.url(&whep), &screen, coding, folder.path()).await
         }
         Stack::WebRtc => library::play(server, &whep, &screen, coding, folder.path()).await,
+        Stack::Str0m => sans_io::play(server, &whep, &screen, coding, folder.path()).await,
     };
     let stopped = publishing
         .stop()
@@ -155,8 +165,9 @@ Written by `make stacks`, from one run. Each stack publishes with WHIP what GStr
 plays what GStreamer publishes: colour bars in the named codec and a tone in Opus, for at least 60 pictures and a
 second of sound. *yes* means that the bars and the tone came out at the other end.
 
-GStreamer and aiortc encode and decode live. The `webrtc` crate has no codecs: ffmpeg encodes what it sends and
-decodes what it received. GStreamer is given a certificate on P-256: its own are RSA, which the server does not take.
+GStreamer and aiortc encode and decode live. The crates have no codecs: ffmpeg encodes what they send and decodes what
+they received. GStreamer is given a certificate on P-256: its own are RSA, which the server does not take. The DTLS of
+`str0m` is the server's own library.
 
 | stack | VP8, publishes | VP8, plays | H264, publishes | H264, plays | VP9, publishes | VP9, plays |
 |---|---|---|---|---|---|---|

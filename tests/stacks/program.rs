@@ -34,7 +34,7 @@ impl Program {
                 folder.join("../.tools/stacks/bin/python"),
                 "stacks/aiortc_peer.py",
             ),
-            Stack::WebRtc => unreachable!("a library"),
+            Stack::WebRtc | Stack::Str0m => unreachable!("a library"),
         };
         let mut child = Command::new(&python)
             .arg("-B")
