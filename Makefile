@@ -17,7 +17,7 @@ FUZZ_SECONDS ?= 30
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=PATH,CI)
 
 .PHONY: help run test test-full lint audit build programs unit web-test browser release bench fuzz \
-	decode shaped shaped-page tools-build tools-test tools-fuzz tools-media
+	decode stacks shaped shaped-page tools-build tools-test tools-fuzz tools-media tools-stacks
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,7 +28,7 @@ run: build ## Build what is missing and start a server on http://localhost:7880
 
 test: lint unit web-test browser ## Everything fast: lints, unit, integration and browser tests
 
-test-full: fuzz decode ## What takes longer: fuzzing, forwarded pictures in a real decoder
+test-full: fuzz decode stacks ## What takes longer: fuzzing, forwarded pictures in a real decoder, other stacks
 
 release: tools-build $(WEB)/dist/index.html ## Optimised binaries in target/release
 	cargo build --release --locked -p kall-controlplane -p kall-dataplane
@@ -67,6 +67,11 @@ browser: programs $(BROWSER)/node_modules/.package-lock.json ## Tests in a real 
 decode: tools-media programs ## Forwarded VP8, VP9, AV1 and H264 in ffmpeg's decoders, through layer switches
 	cargo nextest run --workspace --profile decode --locked
 
+stacks: tools-stacks programs ## GStreamer, aiortc and others through WHIP and WHEP; the table is STACKS.md
+	cargo nextest run --workspace --profile stacks --locked
+	cp artifacts/stacks/matrix.md STACKS.md
+	@cat STACKS.md
+
 shaped: tools-media programs $(BROWSER)/node_modules/.package-lock.json ## A browser behind a shaped path; figures in artifacts/shaped/
 	$(AS_ROOT) env KALL_BIN_DIR=$(TARGET)/debug npm --prefix $(BROWSER) run shaped
 
@@ -102,3 +107,6 @@ tools-fuzz:
 
 tools-media:
 	@deploy/install-tools.sh media
+
+tools-stacks:
+	@deploy/install-tools.sh stacks

@@ -6,11 +6,13 @@
 #   deploy/install-tools.sh build    compilers, Node.js (checked), what `make run` needs
 #   deploy/install-tools.sh test     also Chromium, network tools, cargo-nextest, cargo-deny
 #   deploy/install-tools.sh fuzz     also cargo-fuzz
+#   deploy/install-tools.sh stacks   also ffmpeg, GStreamer, and aiortc in a Python environment in .tools/
 #   deploy/install-tools.sh media    also ffmpeg; network namespaces and TUN interfaces (checked)
 set -euo pipefail
 
 # The versions the project is checked with; a newer one that is already installed is accepted.
 readonly NEXTEST=0.9.143 DENY=0.20.2 FUZZ=0.13.2
+readonly AIORTC=1.16.0
 readonly RUST_MIN=1.95.0 NODE_MIN=20.19.0
 
 die() {
@@ -115,6 +117,25 @@ media_tools() {
     [ -c /dev/net/tun ] || die "no /dev/net/tun: load the module tun, or give the device to the container"
 }
 
+stacks_tools() {
+    test_tools
+    apt_install ffmpeg gir1.2-gst-plugins-bad-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-libav \
+        gstreamer1.0-nice gstreamer1.0-plugins-bad gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+        gstreamer1.0-plugins-ugly gstreamer1.0-tools python3 python3-gi python3-gst-1.0 python3-venv
+    local element
+    for element in webrtcbin nicesrc vp8enc vp9enc x264enc opusenc; do
+        gst-inspect-1.0 "$element" >/dev/null 2>&1 || die "the GStreamer packages gave no $element"
+    done
+    local folder
+    folder=$(cd "$(dirname "$0")/.." && pwd)/.tools/stacks
+    if ! "$folder/bin/python" -c "import aiortc; assert aiortc.__version__ == '$AIORTC'" 2>/dev/null; then
+        say "pip install aiortc $AIORTC"
+        /usr/bin/python3 -m venv --clear "$folder" || die "no Python environment in $folder"
+        "$folder/bin/pip" install --quiet --disable-pip-version-check "aiortc==$AIORTC" </dev/null ||
+            die "aiortc $AIORTC could not be installed"
+    fi
+}
+
 PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 case "${1:-test}" in
 build) build_tools ;;
@@ -124,5 +145,6 @@ fuzz)
     cargo_tool fuzz $FUZZ
     ;;
 media) media_tools ;;
-*) die "unknown set '$1': build, test, fuzz or media" ;;
+stacks) stacks_tools ;;
+*) die "unknown set '$1': build, test, fuzz, media or stacks" ;;
 esac

@@ -161,6 +161,97 @@ fn only_what_is_forwarded_is_accepted() {
     }
 }
 
+/// There is no Safari here: `safari_offer.sdp` was written, not captured, from what is known of its
+/// descriptions. They are libwebrtc's, with names for addresses, H264 first and in the constrained profiles
+/// only, and ids of extensions up to 14.
+#[test]
+fn safari_gets_what_it_can_take() {
+    let offer = offer_text("safari_offer.sdp").replace('\n', "\r\n");
+    assert!(offer.contains("s=written, not captured\r\n"));
+    let text = answer_to(&offer);
+    let sections = sections(&text);
+    assert_eq!(sections.len(), 4);
+    for (mid, direction) in [
+        ("0", "recvonly"),
+        ("1", "recvonly"),
+        ("2", "sendonly"),
+        ("3", "sendonly"),
+    ] {
+        let lines = &sections[mid];
+        let has = |word: &str| lines.iter().any(|line| line == word);
+        assert!(has(&format!("a={direction}")), "{mid}: {lines:#?}");
+        assert!(has("a=rtcp-mux") && has("a=setup:passive"), "{mid}");
+        assert!(has(&format!("a=extmap:9 {}", Extension::Mid.uri())), "{mid}");
+        assert!(
+            has(&format!("a=extmap:4 {}", Extension::TransportCc.uri())),
+            "{mid}"
+        );
+        let ids = lines.iter().filter_map(|line| line.strip_prefix("a=extmap:"));
+        for extension in ids {
+            assert!(
+                offer.contains(&format!("a=extmap:{extension}")),
+                "{mid}: {extension} was not offered"
+            );
+        }
+    }
+    // Layers by rid, the picture's orientation, and of H264 what every browser decodes: a description with
+    // 42001f is refused as a whole.
+    let camera = &sections["0"];
+    assert!(camera.contains(&"a=simulcast:recv q;h;f".to_owned()));
+    assert!(camera.contains(&format!("a=extmap:3 {}", Extension::VideoOrientation.uri())));
+    let profiles = |mid: &str| -> Vec<&str> {
+        let lines = sections[mid].iter();
+        lines
+            .filter_map(|line| line.split_once("profile-level-id=").map(|(_, profile)| profile))
+            .collect()
+    };
+    assert_eq!(profiles("0"), ["42e01f"]);
+    assert_eq!(profiles("3"), ["42e01f", "640c1f"]);
+    for codec in ["VP8/90000", "VP9/90000", "H264/90000"] {
+        for mid in ["0", "3"] {
+            assert!(
+                sections[mid].iter().any(|line| line.ends_with(codec)),
+                "{mid} {codec}"
+            );
+        }
+    }
+    assert!(sections["1"].contains(&format!("a=extmap:14 {}", Extension::AudioLevel.uri())));
+    assert!(
+        !text.contains(".local"),
+        "its own address is no business of the answer"
+    );
+}
+
+#[test]
+fn constrained_baseline_is_known_by_all_its_names() {
+    for (name, taken) in [
+        ("42e01f", true),
+        ("42c01e", true),
+        ("4d801f", true),
+        ("58c01f", true),
+        ("42001f", false),
+        ("4d001f", false),
+    ] {
+        let offer = offer_text("chromium_offer.sdp");
+        let offer = with_lines(&offer, |line| {
+            let h264 = line.contains("profile-level-id=");
+            let usual = line.contains("packetization-mode=1;profile-level-id=42e01f");
+            match (h264, usual) {
+                (true, false) => None,
+                (true, true) => Some(line.replace("42e01f", name)),
+                _ => Some(line.to_owned()),
+            }
+        });
+        let (_, params) = negotiate(&offer).expect("usable");
+        let codecs = params.lines.iter().flat_map(|line| &line.codecs);
+        let profiles: Vec<u32> = codecs.filter_map(|codec| codec.h264_profile).collect();
+        assert_eq!(!profiles.is_empty(), taken, "{name}");
+        assert!(profiles.iter().all(|profile| profile >> 8 == 0x42e0), "{name}");
+        let answered = format!("packetization-mode=1;profile-level-id={name}\r\n");
+        assert_eq!(answer_to(&offer).contains(&answered), taken, "{name}");
+    }
+}
+
 #[test]
 fn codecs_come_in_the_operators_order() {
     let offer = Offer::parse(&offer_text("chromium_offer.sdp")).expect("parses");

@@ -104,7 +104,8 @@ pub enum Request {
         /// Which one.
         session: SessionId,
     },
-    /// Says which track feeds a video slot; none empties it. Audio slots are filled by the data plane.
+    /// Says which track feeds a slot; none empties it. Audio slots are filled by the data plane, until one
+    /// is set by this: from then on it carries what it is told.
     /// With the track the slot has already, only the wish changes.
     SetSlot {
         /// The receiving session.

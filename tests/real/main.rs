@@ -11,3 +11,4 @@ mod relay;
 mod restart;
 mod subscribing;
 mod tunnel;
+mod whip;

@@ -79,6 +79,16 @@ impl Peer {
     /// A peer that publishes a microphone and a camera if `publishes`, and offers slots. It lists
     /// `srtp` in its ClientHello, and uses loopback addresses of `network` alone.
     pub(crate) async fn new(publishes: bool, srtp: &[SrtpProtectionProfile], network: NetworkType) -> Self {
+        Self::with_slots(publishes, (AUDIO_SLOTS, VIDEO_SLOTS), srtp, network).await
+    }
+
+    /// The same with as many audio and video slots as are asked for.
+    pub(crate) async fn with_slots(
+        publishes: bool,
+        (audio_slots, video_slots): (usize, usize),
+        srtp: &[SrtpProtectionProfile],
+        network: NetworkType,
+    ) -> Self {
         // The workspace has two providers; the peers' DTLS wants one named. An earlier peer may have.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut media = MediaEngine::default();
@@ -142,8 +152,8 @@ impl Peer {
             peer.video = Some(video);
             peer.video_sender = Some(sender);
         }
-        peer.add_slots(RTPCodecType::Audio, AUDIO_SLOTS).await;
-        peer.add_slots(RTPCodecType::Video, VIDEO_SLOTS).await;
+        peer.add_slots(RTPCodecType::Audio, audio_slots).await;
+        peer.add_slots(RTPCodecType::Video, video_slots).await;
         peer
     }
 

@@ -11,3 +11,4 @@ pub mod process;
 pub mod server;
 pub mod signalling;
 pub mod wait;
+pub mod whip;

@@ -5,6 +5,9 @@ use rand::Rng;
 
 const ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
+/// Letters of a resource's name in its URL. It is a name and no secret: a token has to come with it.
+pub const RESOURCE_LEN: usize = 16;
+
 /// Letters of the part of a slug that is made from the room's name.
 const SLUG_NAME_MAX: usize = 40;
 

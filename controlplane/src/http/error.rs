@@ -77,10 +77,26 @@ impl From<CreateError> for ApiError {
 impl From<Rejection> for ApiError {
     fn from(rejection: Rejection) -> Self {
         let (status, code) = match rejection.code {
+            ErrorCode::AuthFailed => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            ErrorCode::BadMessage => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_value"),
+            ErrorCode::PermissionDenied => (StatusCode::FORBIDDEN, "permission_denied"),
             ErrorCode::RoomNotFound => (StatusCode::NOT_FOUND, "room_not_found"),
+            ErrorCode::RoomFull => (StatusCode::CONFLICT, "room_full"),
+            ErrorCode::RoomLocked => (StatusCode::FORBIDDEN, "room_locked"),
             ErrorCode::PasswordRequired => (StatusCode::FORBIDDEN, "password_required"),
             ErrorCode::PasswordWrong => (StatusCode::FORBIDDEN, "password_wrong"),
-            _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            ErrorCode::ParticipantNotFound => (StatusCode::NOT_FOUND, "participant_not_found"),
+            ErrorCode::TrackNotFound => (StatusCode::NOT_FOUND, "track_not_found"),
+            ErrorCode::SdpInvalid => (StatusCode::UNPROCESSABLE_ENTITY, "sdp_invalid"),
+            ErrorCode::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+            ErrorCode::MediaUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "media_unavailable"),
+            // What only a WebSocket says, and what is our own fault.
+            ErrorCode::UnknownType
+            | ErrorCode::NotJoined
+            | ErrorCode::AlreadyJoined
+            | ErrorCode::SlotNotFound
+            | ErrorCode::Replaced
+            | ErrorCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
         Self::new(status, code, rejection.message)
     }

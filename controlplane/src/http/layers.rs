@@ -85,7 +85,9 @@ pub(super) async fn security_headers<B>(mut response: Response<B>) -> Response<B
 pub(super) fn cors(origins: &[String]) -> CorsLayer {
     let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE]);
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH])
+        // What a page's WHIP or WHEP client has to read (RFC 9725 section 4.2).
+        .expose_headers([header::LOCATION, header::ETAG, header::LINK]);
     if origins.iter().any(|origin| origin == "*") {
         layer.allow_origin(Any)
     } else {

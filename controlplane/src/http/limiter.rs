@@ -8,7 +8,7 @@ use std::time::Instant;
 /// Addresses remembered; above it those whose bucket is full again are forgotten.
 const ADDRESSES_MAX: usize = 10_000;
 
-/// Meetings and guests that one address may make at once.
+/// Meetings, guests, and WHIP and WHEP sessions that one address may make at once.
 const PAGES_BURST: f64 = 60.0;
 
 /// And then each second.

@@ -13,6 +13,7 @@ mod room_stats;
 mod rooms;
 mod stats;
 mod tokens;
+mod whip;
 mod ws;
 
 use std::sync::Arc;
@@ -75,6 +76,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .merge(rooms::router())
         .merge(tokens::router())
         .merge(meetings::router())
+        .merge(whip::router())
         .merge(ws::router());
     if metrics.enabled {
         router = router.merge(metrics::router(&metrics.endpoint));
@@ -86,6 +88,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .fallback(error::not_found)
         .layer(CompressionLayer::new())
         .layer(layers::cors(&app.config().auth.allowed_origins))
+        .layer(middleware::from_fn(whip::announce))
         .layer(middleware::map_response(layers::security_headers))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(middleware::from_fn_with_state(Arc::clone(app), layers::observe))

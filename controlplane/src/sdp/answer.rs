@@ -187,28 +187,8 @@ impl Writer<'_> {
 
     fn candidates(&mut self) {
         let settings = self.settings;
-        let mut foundation = 0;
-        for (index, address) in settings.addresses.iter().enumerate() {
-            // RFC 8445 section 5.1.2.1: type preference 126 for host, then our order.
-            let priority = (126u32 << 24) + ((65_535 - index as u32) << 8) + 255;
-            let port = self.description.udp_port;
-            foundation += 1;
-            put!(
-                self,
-                "a=candidate:{foundation} 1 udp {priority} {address} {port} typ host"
-            );
-        }
-        for (index, address) in settings.addresses.iter().enumerate() {
-            let Some(port) = settings.tcp_port else { break };
-            // RFC 6544 section 4.2: below every UDP candidate, the direction preference of a passive one,
-            // then our order.
-            let local = (4u32 << 13) + (8191 - index as u32);
-            let priority = (90u32 << 24) + (local << 8) + 255;
-            foundation += 1;
-            put!(
-                self,
-                "a=candidate:{foundation} 1 tcp {priority} {address} {port} typ host tcptype passive"
-            );
+        for line in candidate_lines(&settings.addresses, self.description.udp_port, settings.tcp_port) {
+            put!(self, "{line}");
         }
         put!(self, "a=end-of-candidates");
     }
@@ -260,7 +240,10 @@ impl Writer<'_> {
             }
             Codec::H264 => {
                 put!(self, "a=rtpmap:{pt} H264/90000");
-                let profile = codec.h264_profile.unwrap_or(0x42_e01f);
+                // The profile by the name the client has for it.
+                let own = offered.codecs.iter().find(|own| own.pt == pt);
+                let profile = own.and_then(|own| own.h264).map(|h264| h264.profile_level_id);
+                let profile = profile.or(codec.h264_profile).unwrap_or(0x42_e01f);
                 put!(
                     self,
                     "a=fmtp:{pt} level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile:06x}"
@@ -309,6 +292,29 @@ impl Writer<'_> {
             put!(self, "a=ssrc:{rtx} cname:{cname}");
         }
     }
+}
+
+/// Host candidates, the best first.
+pub(super) fn candidate_lines(addresses: &[IpAddr], udp_port: u16, tcp_port: Option<u16>) -> Vec<String> {
+    let udp = addresses.iter().enumerate().map(|(index, address)| {
+        // RFC 8445 section 5.1.2.1: type preference 126 for host, then our order.
+        let priority = (126u32 << 24) + ((65_535 - index as u32) << 8) + 255;
+        format!("1 udp {priority} {address} {udp_port} typ host")
+    });
+    let tcp = addresses.iter().enumerate().filter_map(|(index, address)| {
+        // RFC 6544 section 4.2: below every UDP candidate, the direction preference of a passive one, then our
+        // order.
+        let local = (4u32 << 13) + (8191 - index as u32);
+        let priority = (90u32 << 24) + (local << 8) + 255;
+        Some(format!(
+            "1 tcp {priority} {address} {} typ host tcptype passive",
+            tcp_port?
+        ))
+    });
+    udp.chain(tcp)
+        .enumerate()
+        .map(|(index, rest)| format!("a=candidate:{} {rest}", index + 1))
+        .collect()
 }
 
 /// The direction of an extension as the answerer says it (RFC 8285 section 6).

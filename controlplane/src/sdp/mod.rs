@@ -6,6 +6,7 @@
 
 mod answer;
 mod candidates;
+mod fragment;
 mod grammar;
 mod offer;
 mod params;
@@ -14,6 +15,7 @@ use thiserror::Error;
 
 pub use answer::{AnswerSettings, answer};
 pub use candidates::candidate_addresses;
+pub use fragment::{Fragment, restart_fragment};
 pub use offer::{Direction, Offer, OfferLine};
 pub use params::{Rules, publishes_h264_high, takes_h264_high};
 

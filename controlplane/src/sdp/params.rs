@@ -11,7 +11,7 @@ use kall_shared::media::{
 use webrtc_sdp::attribute_type::SdpAttributeDirection;
 
 use super::SdpError;
-use super::offer::{Offer, OfferLine, OfferedCodec, OfferedExtension};
+use super::offer::{H264, Offer, OfferLine, OfferedCodec, OfferedExtension};
 
 /// `profile_idc` and `profile-iop` of constrained baseline, which every browser codes.
 const H264_CONSTRAINED_BASELINE: u32 = 0x42e0;
@@ -164,7 +164,7 @@ impl OfferLine {
             if *codec == Codec::H264 {
                 let high = |own: &OfferedCodec| {
                     own.h264
-                        .is_some_and(|h264| h264.profile_level_id >> 8 == H264_CONSTRAINED_HIGH)
+                        .is_some_and(|h264| h264_profile(h264) >> 8 == H264_CONSTRAINED_HIGH)
                 };
                 if publishes && !rules.h264_high {
                     list.retain(|(_, own)| !high(own));
@@ -202,7 +202,7 @@ impl OfferLine {
             pt: offered.pt,
             rtx_pt: rtx_pt.filter(|_| nack),
             codec,
-            h264_profile: offered.h264.map(|h264| h264.profile_level_id),
+            h264_profile: offered.h264.map(h264_profile),
             feedback: Feedback {
                 nack,
                 pli: video && offered.pli,
@@ -303,13 +303,30 @@ fn fits(codec: Codec, offered: &OfferedCodec) -> bool {
             offered.h264.is_some_and(|h264| {
                 h264.packetization_mode == 1
                     && matches!(
-                        h264.profile_level_id >> 8,
+                        h264_profile(h264) >> 8,
                         H264_CONSTRAINED_BASELINE | H264_CONSTRAINED_HIGH
                     )
             }),
         ),
     };
     offered.name == name && offered.clock_rate == codec.clock_rate() && format && legal_pt(offered.pt)
+}
+
+/// `profile-level-id`, with constrained baseline in its usual form: encoders write whatever their parameter
+/// sets say, and some profiles have several names (RFC 6184 section 8.1, table 5).
+fn h264_profile(h264: H264) -> u32 {
+    let [_, idc, iop, level] = h264.profile_level_id.to_be_bytes();
+    let constrained_baseline = match idc {
+        0x42 => iop & 0x4f == 0x40,
+        0x4d => iop & 0x8f == 0x80,
+        0x58 => iop & 0xcf == 0xc0,
+        _ => false,
+    };
+    if constrained_baseline {
+        H264_CONSTRAINED_BASELINE << 8 | u32::from(level)
+    } else {
+        h264.profile_level_id
+    }
 }
 
 /// RFC 5761 section 4: 64 to 95 collide with RTCP packet types.

@@ -1,5 +1,6 @@
 //! Offers that browsers wrote, or somebody else: refused, or accepted with parameters within every
-//! bound and answered with a description that can be read and mirrors the offer's lines.
+//! bound and answered with a description that can be read and mirrors the offer's lines. The same text as a
+//! fragment of trickle ICE: refused, or with credentials that a fragment of our own can carry.
 #![no_main]
 
 use std::collections::BTreeSet;
@@ -9,7 +10,7 @@ use kall_shared::media::{
     Codec, Fingerprint, Kind, PublishParams, SessionDescription, SlotDescription, Source,
 };
 use libfuzzer_sys::fuzz_target;
-use sdp::{AnswerSettings, Offer, Rules};
+use sdp::{AnswerSettings, Fragment, Offer, Rules, restart_fragment};
 use webrtc_sdp::media_type::SdpFormatList;
 
 #[path = "../../../controlplane/src/sdp/mod.rs"]
@@ -44,6 +45,16 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
+    if let Ok(Fragment {
+        ufrag: Some(ufrag),
+        pwd: Some(pwd),
+        ..
+    }) = Fragment::parse(text)
+    {
+        let own = restart_fragment(&ufrag, &pwd, &["192.0.2.1".parse().expect("an address")], 7882, Some(7881));
+        let own = Fragment::parse(&own).expect("own output");
+        assert_eq!((own.ufrag, own.pwd), (Some(ufrag), Some(pwd)));
+    }
     let Ok(offer) = Offer::parse(text) else {
         return;
     };

@@ -97,6 +97,8 @@ pub struct Slot {
     occupant: Option<Key>,
     /// What the receiver wants of the occupant.
     pub wish: SlotWish,
+    /// Filled from outside: an audio slot that was set once is no part of the choice among those who speak.
+    pub assigned: bool,
     /// What it is to show; none while it has not been given anything of its occupant.
     aim: Option<Aim>,
     /// The highest temporal layer that is forwarded of the current source.
@@ -155,6 +157,7 @@ impl Slot {
             send: SendStream::new(seed.ssrc),
             epoch: 0,
             occupant: None,
+            assigned: false,
             wish: SlotWish::default(),
             aim: None,
             temporal: 0,

@@ -5,7 +5,7 @@ use kall_shared::link::{
     CloseReason, LABEL_MAX_LEN, Refusal, RefusalCode, Request, Response, SNAPSHOT_PAGE_MAX, SessionSnapshot,
     ToData, TrackSnapshot,
 };
-use kall_shared::media::{Kind, MediaLine, SessionDescription, SessionParams, SlotDescription, SlotWish};
+use kall_shared::media::{MediaLine, SessionDescription, SessionParams, SlotDescription, SlotWish};
 
 use super::room::Room;
 use super::slab::Key;
@@ -70,6 +70,9 @@ impl Shard {
                     Some(track) => Some(self.track_in_room_of(key, &track)?),
                 };
                 self.check_slot(key, slot, publication)?;
+                if let Some(slot) = self.session_mut(session)?.slots.get_mut(slot) {
+                    slot.assigned = true;
+                }
                 self.set_occupant(now, key, slot as u8, publication, wish);
                 Ok(Response::Done)
             }
@@ -100,19 +103,15 @@ impl Shard {
         found.ok_or_else(|| not_found(format!("session {session}")))
     }
 
-    /// Video slots alone are filled from outside, with video alone, while their line receives.
+    /// A slot takes tracks of its own kind, while its line receives.
     fn check_slot(&self, key: Key, slot: usize, publication: Option<Key>) -> Result<(), Refusal> {
         let session = self.sessions.get(key).ok_or_else(|| not_found("session"))?;
         let publication = publication.and_then(|key| self.publications.get(key));
-        let video = session
-            .slots
-            .get(slot)
-            .is_some_and(|slot| slot.kind() == Kind::Video)
-            && publication.is_none_or(|publication| publication.kind == Kind::Video);
-        if !video {
+        let kind = session.slots.get(slot).map(Slot::kind);
+        if publication.is_some_and(|publication| Some(publication.kind) != kind) {
             return Err(Refusal::new(
                 RefusalCode::Invalid,
-                "mid: only video is put into video slots",
+                "mid: a slot takes tracks of its own kind",
             ));
         }
         if publication.is_some() && !session.receives(slot) {

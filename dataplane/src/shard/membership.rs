@@ -287,7 +287,7 @@ impl Shard {
             .slots
             .iter()
             .enumerate()
-            .filter(|(index, slot)| slot.kind() == Kind::Audio && session.receives(*index))
+            .filter(|(index, slot)| slot.kind() == Kind::Audio && !slot.assigned && session.receives(*index))
             .map(|(index, slot)| (index as u8, slot.occupant()))
             .unzip();
         if !fill_audio(listener, &mut occupants, candidates) {

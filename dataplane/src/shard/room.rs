@@ -1,7 +1,7 @@
 //! A room as a core sees it: who is in it, what is published, who hears whom.
 //!
 //! Video slots are filled from outside; audio slots are filled here, so that a conversation goes on
-//! while the control plane is away.
+//! while the control plane is away, but for those that somebody outside took in hand.
 
 use kall_shared::id::RoomId;
 use kall_shared::media::Source;

@@ -27,7 +27,7 @@ impl Room {
             .map(|member| member.identity.clone())
             .collect();
         for identity in &bereft {
-            self.forget_session(identity);
+            self.lose_session(identity);
         }
         let mut adopted = Vec::new();
         for snapshot in snapshots {
@@ -109,7 +109,7 @@ impl Room {
         }
         for state in snapshot.slots {
             if let Some(slot) = session.slots.iter_mut().find(|slot| slot.mid == state.mid) {
-                if slot.kind == Kind::Video {
+                if slot.kind == Kind::Video || member.chooses_sound() {
                     slot.wanted.clone_from(&state.track);
                     slot.wish = state.wish;
                 }

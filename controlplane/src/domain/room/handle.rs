@@ -9,6 +9,7 @@ use kall_shared::signalling::{ClientMessage, Participant, Role};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use super::resource::{AttachRequest, Attached, ResourceInfo, Restarted};
 use crate::domain::Rejection;
 use crate::domain::outbox::Outbox;
 use crate::domain::password::Check;
@@ -68,6 +69,15 @@ pub(super) enum Command {
         connection: u64,
         departure: Departure,
     },
+    Attach(Box<AttachRequest>, oneshot::Sender<Result<Attached, Rejection>>),
+    Resource(String, oneshot::Sender<Option<ResourceInfo>>),
+    RestartIce {
+        resource: String,
+        ufrag: String,
+        pwd: String,
+        reply: oneshot::Sender<Result<Restarted, Rejection>>,
+    },
+    Detach(String, oneshot::Sender<bool>),
     Roster(oneshot::Sender<Vec<Participant>>),
     Count(oneshot::Sender<Census>),
     Sessions(oneshot::Sender<Vec<MediaSession>>),
@@ -184,6 +194,39 @@ impl RoomHandle {
             departure,
         };
         let _ = self.commands.send(command).await;
+    }
+
+    /// Enters by a media session alone. `None`: the room ended.
+    pub async fn attach(&self, request: AttachRequest) -> Option<Result<Attached, Rejection>> {
+        self.ask(|reply| Command::Attach(Box::new(request), reply)).await
+    }
+
+    /// What is known of a WHIP or WHEP session. `None`: there is none of this id.
+    pub async fn resource(&self, id: &str) -> Option<ResourceInfo> {
+        self.ask(|reply| Command::Resource(id.to_owned(), reply)).await?
+    }
+
+    /// Restarts ICE of a WHIP or WHEP session. `None`: the room ended.
+    pub async fn restart_ice(
+        &self,
+        resource: &str,
+        ufrag: String,
+        pwd: String,
+    ) -> Option<Result<Restarted, Rejection>> {
+        let resource = resource.to_owned();
+        self.ask(|reply| Command::RestartIce {
+            resource,
+            ufrag,
+            pwd,
+            reply,
+        })
+        .await
+    }
+
+    /// Ends a WHIP or WHEP session. False: there is none of this id.
+    pub async fn detach(&self, resource: &str) -> bool {
+        let resource = resource.to_owned();
+        self.ask(|reply| Command::Detach(resource, reply)).await == Some(true)
     }
 
     /// Who is there. `None`: the room ended.

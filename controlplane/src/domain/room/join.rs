@@ -29,7 +29,9 @@ impl Room {
             {
                 return Err(refused("the resume token is somebody else's"));
             }
-            if self.members.contains_key(&claims.sub) {
+            // A session without a WebSocket is nobody's to take over; it is replaced like any other.
+            let kept = self.members.get(&claims.sub);
+            if kept.is_some_and(|member| !member.is_resource()) {
                 return self.resume(request);
             }
         }
@@ -110,7 +112,13 @@ impl Room {
         Ok(identity)
     }
 
-    fn admit(&self, identity: &Identity, role: Role, known: bool, password: Check) -> Result<(), Rejection> {
+    pub(super) fn admit(
+        &self,
+        identity: &Identity,
+        role: Role,
+        known: bool,
+        password: Check,
+    ) -> Result<(), Rejection> {
         let moderator = matches!(role, Role::Host | Role::CoHost);
         if self.row.locked && !moderator {
             return Err(Rejection::new(ErrorCode::RoomLocked, "the room is locked"));
@@ -136,7 +144,7 @@ impl Room {
         Ok(())
     }
 
-    fn guest_identity(&self) -> Identity {
+    pub(super) fn guest_identity(&self) -> Identity {
         loop {
             let text = format!("guest-{}", names::random_text(8));
             let identity = Identity::new(text).expect("letters, digits and a hyphen are allowed");
@@ -147,7 +155,7 @@ impl Room {
     }
 
     /// A second join with the same identity ends the first.
-    fn replace(&mut self, identity: &Identity) {
+    pub(super) fn replace(&mut self, identity: &Identity) {
         if let Some(outbox) = self.outbox(identity) {
             dismiss(outbox);
         }

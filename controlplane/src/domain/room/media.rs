@@ -3,6 +3,8 @@
 //!
 //! Tracks are announced once media flows.
 
+use std::net::IpAddr;
+
 use kall_shared::id::{Identity, Mid, Rid, SessionId, TrackId};
 use kall_shared::link::{CloseReason, Event, RefusalCode, Request, Response};
 use kall_shared::media::{Kind, PublishParams, SessionParams, Source};
@@ -25,15 +27,21 @@ impl Room {
         re: Option<Value>,
         text: &str,
     ) -> Result<(), Rejection> {
-        let invalid = |error: sdp::SdpError| Rejection::new(ErrorCode::SdpInvalid, error.to_string());
-        let member = self.members.get(identity).ok_or_else(gone)?;
         let offer = sdp::Offer::parse(text).map_err(invalid)?;
+        let member = self.members.get(identity).ok_or_else(gone)?;
+        let params = self.accept(member, &offer)?;
+        let sdp = self.establish(identity, &offer, params).await?;
+        if let Some(outbox) = self.outbox(identity) {
+            outbox.send(re, ServerMessage::Answer { sdp, from: None });
+        }
+        self.established(identity);
+        Ok(())
+    }
+
+    /// What of an offer is accepted from this member. Nothing is changed yet.
+    pub(super) fn accept(&self, member: &Member, offer: &sdp::Offer) -> Result<SessionParams, Rejection> {
         let permissions = member.permissions();
-        // The same peer connection keeps its certificate and the session id of its o= line.
-        let current = member.session.as_ref().filter(|session| {
-            session.negotiated.client == offer.session_id()
-                && session.params.transport.fingerprints == offer.transport().fingerprints
-        });
+        let current = current_session(member, offer);
         let mut publish = |mid: &Mid, kind: Kind| {
             let named = member
                 .sources
@@ -58,19 +66,31 @@ impl Room {
                 muted: kept.map_or(member.muted.get(source), |track| track.muted),
             })
         };
-        let context = std::sync::Arc::clone(&self.context);
-        let media = &context.config.media;
+        let media = &self.context.config.media;
         let codecs: Vec<_> = media.codecs.iter().map(|name| name.codec()).collect();
         let rules = sdp::Rules {
             codecs: &codecs,
             simulcast: media.simulcast,
             subscribe: permissions.subscribe,
-            h264_high: self.all_take_h264_high(identity),
+            // Who can't be asked to offer again keeps to the profile that everybody has.
+            h264_high: !member.is_resource() && self.all_take_h264_high(&member.identity),
         };
         let params = offer.params(&rules, &mut publish).map_err(invalid)?;
         params
             .validate()
             .map_err(|error| Rejection::new(ErrorCode::SdpInvalid, error.to_string()))?;
+        Ok(params)
+    }
+
+    /// Opens the member's session in the data plane, or changes the one it has, and writes the answer.
+    pub(super) async fn establish(
+        &mut self,
+        identity: &Identity,
+        offer: &sdp::Offer,
+        params: SessionParams,
+    ) -> Result<String, Rejection> {
+        let member = self.members.get(identity).ok_or_else(gone)?;
+        let current = current_session(member, offer);
         let negotiated = Negotiated {
             client: offer.session_id(),
             version: current.map_or(1, |session| session.negotiated.version.wrapping_add(1)),
@@ -113,29 +133,40 @@ impl Room {
             ));
             opened.description
         };
-        let info = client.info().ok_or_else(|| media_error(MediaError::Away))?;
+        let media = &self.context.config.media;
         let settings = sdp::AnswerSettings {
-            addresses: sdp::candidate_addresses(
-                &info.addresses,
-                &self.context.public_addresses,
-                info.bind,
-                address,
-            ),
-            tcp_port: info.tcp_port,
+            addresses: self.candidate_addresses(address)?,
+            tcp_port: client.info().and_then(|info| info.tcp_port),
             version: negotiated.version,
             max_bitrate: media.max_bitrate,
             screen_share_bitrate: media.screen_share_bitrate,
             audio_channels: media.audio_channels,
         };
-        let sdp = sdp::answer(&offer, &params, &description, &settings);
-        if let Some(outbox) = self.outbox(identity) {
-            outbox.send(re, ServerMessage::Answer { sdp, from: None });
-        }
-        if sdp::takes_h264_high(&params) == Some(false) {
+        Ok(sdp::answer(offer, &params, &description, &settings))
+    }
+
+    /// Where a client at `address` reaches the data plane.
+    pub(super) fn candidate_addresses(&self, address: IpAddr) -> Result<Vec<IpAddr>, Rejection> {
+        let info = self.context.media.info();
+        let info = info.ok_or_else(|| media_error(MediaError::Away))?;
+        Ok(sdp::candidate_addresses(
+            &info.addresses,
+            &self.context.public_addresses,
+            info.bind,
+            address,
+        ))
+    }
+
+    /// What an answer that was given means for the others.
+    pub(super) fn established(&mut self, identity: &Identity) {
+        let session = self
+            .members
+            .get(identity)
+            .and_then(|member| member.session.as_ref());
+        if session.and_then(|session| sdp::takes_h264_high(&session.params)) == Some(false) {
             self.recall_h264_high(identity);
         }
         self.fill_all_slots();
-        Ok(())
     }
 
     /// Whether there are other receivers, and all of them decode constrained high.
@@ -182,7 +213,7 @@ impl Room {
             MediaEvent::Event(Event::SessionClosed { session, reason }) => {
                 if let Some(identity) = self.owner(session) {
                     tracing::info!(room = %self.id, %identity, %session, ?reason, "media closed");
-                    self.forget_session(&identity);
+                    self.lose_session(&identity);
                     // The peer connection of a client that lives on is dead on this side.
                     if reason == CloseReason::ConsentExpired
                         && let Some(outbox) = self.outbox(&identity)
@@ -285,6 +316,14 @@ impl Room {
         Some(session.id)
     }
 
+    /// Takes note of a session that the data plane has no more. Who was here by it alone is gone with it.
+    pub(super) fn lose_session(&mut self, identity: &Identity) {
+        self.forget_session(identity);
+        if self.members.get(identity).is_some_and(Member::is_resource) {
+            self.leave(identity);
+        }
+    }
+
     fn unpublish(&mut self, from: &Identity, tracks: &[Track]) {
         for track in tracks {
             for member in self.members.values_mut() {
@@ -329,11 +368,24 @@ impl Room {
     }
 }
 
+/// The same peer connection keeps its certificate and the session id of its `o=` line.
+fn current_session<'a>(member: &'a Member, offer: &sdp::Offer) -> Option<&'a Session> {
+    member.session.as_ref().filter(|session| {
+        session.negotiated.client == offer.session_id()
+            && session.params.transport.fingerprints == offer.transport().fingerprints
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the form of map_err")]
+fn invalid(error: sdp::SdpError) -> Rejection {
+    Rejection::new(ErrorCode::SdpInvalid, error.to_string())
+}
+
 fn new_track_id() -> TrackId {
     TrackId::new(names::track_id()).expect("letters, digits and an underscore are allowed")
 }
 
-fn media_error(error: MediaError) -> Rejection {
+pub(super) fn media_error(error: MediaError) -> Rejection {
     match error {
         MediaError::Refused(refusal) if refusal.code == RefusalCode::Invalid => {
             Rejection::new(ErrorCode::SdpInvalid, refusal.message)

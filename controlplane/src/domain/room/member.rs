@@ -13,6 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
 use super::handle::{MediaSession, MediaTrack};
+use super::resource::{Purpose, View};
 use crate::domain::outbox::Outbox;
 use crate::domain::permission::{Narrowing, Permissions};
 
@@ -26,6 +27,16 @@ pub(super) enum Presence {
     Online(Outbox),
     /// Not now; it is gone for good at this time.
     Waiting(Instant),
+    /// By its media session alone, and is gone with it: it came over WHIP or WHEP.
+    Media(Resource),
+}
+
+/// A WHIP or WHEP session as its URL names it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Resource {
+    /// Last part of the URL.
+    pub(super) id: String,
+    pub(super) purpose: Purpose,
 }
 
 /// Numbers of the participant's resume tokens.
@@ -95,6 +106,8 @@ pub(super) struct Session {
     /// The request that opened it.
     pub(super) request: u64,
     pub(super) negotiated: Negotiated,
+    /// The server's ICE user fragment: names one run of ICE.
+    pub(super) ufrag: String,
     pub(super) params: SessionParams,
     pub(super) tracks: Vec<Track>,
     pub(super) slots: Vec<Slot>,
@@ -197,6 +210,7 @@ impl Session {
             instance,
             request,
             negotiated,
+            ufrag: String::new(),
             params,
             tracks: Vec::new(),
             slots: Vec::new(),
@@ -208,6 +222,7 @@ impl Session {
     /// Brings tracks and slots in line with `params` and a new description; what stays keeps its
     /// state. Returns the tracks that are gone.
     pub(super) fn refresh(&mut self, description: &SessionDescription) -> Vec<Track> {
+        self.ufrag.clone_from(&description.ufrag);
         let mut old_tracks = std::mem::take(&mut self.tracks);
         let old_slots = std::mem::take(&mut self.slots);
         for line in &self.params.lines {
@@ -253,6 +268,9 @@ pub(super) struct Label {
     muted: MutedSources,
     unwanted: BTreeSet<TrackId>,
     pub(super) negotiated: Negotiated,
+    /// Absent for whoever has a WebSocket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resource: Option<Resource>,
 }
 
 impl Member {
@@ -267,8 +285,33 @@ impl Member {
     pub(super) fn outbox(&self) -> Option<&Outbox> {
         match &self.presence {
             Presence::Online(outbox) => Some(outbox),
-            Presence::Waiting(_) => None,
+            Presence::Waiting(_) | Presence::Media(_) => None,
         }
+    }
+
+    pub(super) fn resource(&self) -> Option<&Resource> {
+        match &self.presence {
+            Presence::Media(resource) => Some(resource),
+            Presence::Online(_) | Presence::Waiting(_) => None,
+        }
+    }
+
+    /// Whether it is here by its media session alone.
+    pub(super) fn is_resource(&self) -> bool {
+        self.resource().is_some()
+    }
+
+    /// What a WHEP player watches; none for everybody else.
+    pub(super) fn view(&self) -> Option<&View> {
+        match &self.resource()?.purpose {
+            Purpose::Play(view) => Some(view),
+            Purpose::Publish => None,
+        }
+    }
+
+    /// Whether its audio slots carry what was asked for instead of who speaks.
+    pub(super) fn chooses_sound(&self) -> bool {
+        self.view().is_some_and(|view| *view != View::Stage)
     }
 
     /// As the label of its session; `negotiated` is the session's, or of the one being opened.
@@ -285,11 +328,12 @@ impl Member {
             muted: self.muted,
             unwanted: self.unwanted.iter().take(LABEL_UNWANTED_MAX).cloned().collect(),
             negotiated,
+            resource: self.resource().cloned(),
         };
         serde_json::to_vec(&label).expect("a label has string keys and finite numbers")
     }
 
-    /// The participant a label speaks of, waiting until `until`.
+    /// The participant a label speaks of; one with a WebSocket waits for a resume until `until`.
     pub(super) fn from_label(label: &[u8], until: Instant) -> Option<(Self, Negotiated)> {
         let label: Label = serde_json::from_slice(label).ok()?;
         let joined_at =
@@ -300,7 +344,10 @@ impl Member {
             role: label.role,
             narrowing: label.narrowing,
             joined_at,
-            presence: Presence::Waiting(until),
+            presence: match label.resource {
+                Some(resource) => Presence::Media(resource),
+                None => Presence::Waiting(until),
+            },
             resume: label.resume,
             auto_subscribe: label.auto_subscribe,
             address: label.address,

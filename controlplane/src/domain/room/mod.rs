@@ -2,8 +2,8 @@
 //! an await, nothing of the room is seen from outside but by its answers.
 //!
 //! [`join`] takes people in and lets them go, [`messages`] does what they ask, [`media`] talks to
-//! the data plane about them, [`subscriptions`] fills their slots, [`adoption`] takes over what a
-//! process before this one left.
+//! the data plane about them, [`subscriptions`] fills their slots, [`resource`] has those who come
+//! without a WebSocket, [`adoption`] takes over what a process before this one left.
 
 mod adoption;
 mod handle;
@@ -11,6 +11,7 @@ mod join;
 mod media;
 mod member;
 mod messages;
+mod resource;
 mod slots;
 mod subscriptions;
 mod wish;
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 
 pub use handle::{Census, Departure, JoinRequest, MediaSession, MediaTrack, RoomHandle};
 pub use member::{millis, rfc3339};
+pub use resource::{AttachRequest, Attached, Purpose, ResourceInfo, Restarted, View};
 
 use crate::domain::context::Context;
 use crate::domain::outbox::{self, Close};
@@ -158,6 +160,25 @@ impl Room {
                 connection,
                 departure,
             } => self.disconnected(&identity, connection, departure),
+            Command::Attach(request, reply) => {
+                let outcome = self.attach(*request).await;
+                let _ = reply.send(outcome);
+            }
+            Command::Resource(id, reply) => {
+                let _ = reply.send(self.resource(&id));
+            }
+            Command::RestartIce {
+                resource,
+                ufrag,
+                pwd,
+                reply,
+            } => {
+                let outcome = self.restart_ice(&resource, ufrag, pwd).await;
+                let _ = reply.send(outcome);
+            }
+            Command::Detach(resource, reply) => {
+                let _ = reply.send(self.detach(&resource));
+            }
             Command::Roster(reply) => {
                 let _ = reply.send(self.members.values().map(Member::public).collect());
             }
@@ -175,7 +196,7 @@ impl Room {
     fn deadline(&self) -> Option<Instant> {
         let waiting = self.members.values().filter_map(|member| match member.presence {
             Presence::Waiting(until) => Some(until),
-            Presence::Online(_) => None,
+            Presence::Online(_) | Presence::Media(_) => None,
         });
         waiting.chain(self.over_at()).min()
     }

@@ -10,6 +10,7 @@ use kall_shared::media::Kind;
 use kall_shared::signalling::{ErrorCode, ServerMessage};
 
 use super::Room;
+use super::member::Member;
 use super::messages::{bad, gone};
 use super::slots::{self, Candidate};
 use super::wish::{self, Asked};
@@ -125,7 +126,10 @@ impl Room {
     }
 
     pub(super) fn fill_slots(&mut self, identity: &Identity) {
-        let candidates = self.candidates(identity);
+        if let Some(view) = self.members.get(identity).and_then(Member::view).cloned() {
+            return self.show(identity, &view);
+        }
+        let candidates = self.candidates(identity, Kind::Video, |_, _| true);
         let Some(member) = self.members.get_mut(identity) else {
             return;
         };
@@ -150,17 +154,24 @@ impl Room {
         }
     }
 
-    fn candidates(&self, receiver: &Identity) -> Vec<Candidate> {
+    /// Tracks of others that have begun and that `wanted` takes.
+    pub(super) fn candidates(
+        &self,
+        receiver: &Identity,
+        kind: Kind,
+        wanted: impl Fn(&Identity, &TrackId) -> bool,
+    ) -> Vec<Candidate> {
         let others = self
             .members
             .values()
             .filter(|member| member.identity != *receiver);
-        let tracks = others
-            .filter_map(|member| member.session.as_ref())
-            .flat_map(|session| &session.tracks);
+        let tracks = others.flat_map(|member| {
+            let tracks = member.session.iter().flat_map(|session| &session.tracks);
+            tracks.map(|track| (&member.identity, track))
+        });
         tracks
-            .filter(|track| track.source.kind() == Kind::Video)
-            .filter_map(|track| {
+            .filter(|(from, track)| track.source.kind() == kind && wanted(from, &track.id))
+            .filter_map(|(_, track)| {
                 Some(Candidate {
                     track: track.id.clone(),
                     source: track.source,

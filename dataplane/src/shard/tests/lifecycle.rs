@@ -198,7 +198,7 @@ fn a_peer_that_stops_checking_has_no_consent_left() {
 }
 
 #[test]
-fn a_slot_takes_only_pictures_and_only_of_its_room() {
+fn a_slot_takes_only_its_own_kind_and_only_of_its_room() {
     let (mut world, ada, bob) = two();
     let eve = world.join("rm_2", 1003, person("eve"));
     let mut refused = |mid: &str, track: &str| {
@@ -214,12 +214,30 @@ fn a_slot_takes_only_pictures_and_only_of_its_room() {
     assert_eq!(refused("4", "bob_cam"), RefusalCode::NotFound, "one's own");
     assert_eq!(refused("9", "ada_cam"), RefusalCode::NotFound);
     assert_eq!(refused("4", "ada_mic"), RefusalCode::Invalid);
-    assert_eq!(
-        refused("2", "ada_mic"),
-        RefusalCode::Invalid,
-        "audio slots are filled here"
-    );
+    assert_eq!(refused("2", "ada_cam"), RefusalCode::Invalid);
     assert_ne!(ada.id, eve.id);
+}
+
+#[test]
+fn an_audio_slot_that_was_set_carries_what_it_is_told() {
+    let (mut world, mut ada, bob) = two();
+    let mut eve = world.join("rm_1", 1003, person("eve"));
+    // Taken in hand while empty, it stays so whoever speaks.
+    world.show(&bob, "2", None);
+    world.send(&mut ada, opus(1, MIC, b"x"));
+    world.send(&mut eve, opus(1, MIC, b"x"));
+    assert_eq!(world.seen(&bob, "2"), None);
+    assert_eq!(world.seen(&bob, "3").as_deref(), Some("ada_mic"));
+    world.show(&bob, "2", Some("eve_mic"));
+    assert_eq!(world.seen(&bob, "2").as_deref(), Some("eve_mic"));
+    world.mute(&ada, "ada_mic", true);
+    assert_eq!(
+        world.seen(&bob, "2").as_deref(),
+        Some("eve_mic"),
+        "no choice among those who speak moves it"
+    );
+    world.show(&bob, "2", None);
+    assert_eq!(world.seen(&bob, "2"), None);
 }
 
 #[test]
