@@ -334,6 +334,10 @@ impl Shard {
                 if codec_changed {
                     self.check_codecs(now, publication_key);
                 }
+                // Before it is forwarded: a first word makes its own way.
+                if !late && ssrc.is_some() {
+                    self.on_sound(now, publication_key, facts.meta.audio_level);
+                }
                 let order = match (late, keyframe_start) {
                     (false, _) => Order::New,
                     (true, false) => Order::Late,
@@ -350,7 +354,11 @@ impl Shard {
             return;
         };
         let from = publication.stream(layer).map_or(0, |stream| stream.forward_from);
-        if publication.muted || seq < from {
+        if publication.muted {
+            self.counters.drop_muted += 1;
+            return;
+        }
+        if seq < from {
             return;
         }
         let kind = publication.kind;

@@ -15,6 +15,7 @@ mod egress;
 mod entropy;
 mod event;
 mod flows;
+mod hearing;
 mod ingress;
 mod membership;
 mod periodic;
