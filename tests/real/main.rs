@@ -3,6 +3,7 @@
 mod bad_input;
 mod call;
 mod forwarding;
+mod moderation;
 mod pattern;
 mod peer;
 mod profiles;

@@ -71,6 +71,7 @@ impl Room {
             },
         };
         let wish = asked.wish(source);
+        chosen.asked = true;
         if has_it(&chosen.wanted) && chosen.wish == wish {
             return Ok(());
         }
@@ -150,20 +151,23 @@ impl Room {
         }
     }
 
-    fn candidates(&self, receiver: &Identity) -> Vec<Candidate> {
+    /// Every picture that somebody else may see.
+    pub(super) fn candidates(&self, receiver: &Identity) -> Vec<Candidate> {
         let others = self
             .members
             .values()
             .filter(|member| member.identity != *receiver);
-        let tracks = others
-            .filter_map(|member| member.session.as_ref())
-            .flat_map(|session| &session.tracks);
+        let tracks = others.flat_map(|member| {
+            let tracks = member.session.iter().flat_map(|session| &session.tracks);
+            tracks.map(|track| (member.spoke, track))
+        });
         tracks
-            .filter(|track| track.source.kind() == Kind::Video)
-            .filter_map(|track| {
+            .filter(|(_, track)| track.source.kind() == Kind::Video)
+            .filter_map(|(spoke, track)| {
                 Some(Candidate {
                     track: track.id.clone(),
                     source: track.source,
+                    spoke,
                     order: track.started?,
                 })
             })

@@ -4,6 +4,7 @@
 
 import type { Joined, ServerMessage, Source } from "../protocol";
 import type { DeviceKind, LocalMedia } from "../media/local";
+import { ScreenShare } from "../media/screen";
 import { DEFAULT_SLOTS, Peer, type CreateConnection } from "../rtc/peer";
 import type { WantedLayers } from "../rtc/sender_layers";
 import type { Statistics } from "../rtc/statistics";
@@ -57,6 +58,7 @@ const SOURCE: Record<DeviceKind, Source> = { microphone: "microphone", camera: "
 /** The names that `mute` has for own tracks. */
 const MUTE_NAME: Record<DeviceKind, string> = { microphone: "audio", camera: "video" };
 const KINDS: readonly DeviceKind[] = ["microphone", "camera"];
+const DEVICE: Readonly<Record<string, DeviceKind>> = { audio: "microphone", video: "camera" };
 
 export class Meeting {
   private current: MeetingState;
@@ -72,12 +74,13 @@ export class Meeting {
   private readonly subscriptions: Subscriptions;
   /** What the server wants of own tracks, also of those it has not announced yet. */
   private readonly wantedLayers = new Map<string, WantedLayers>();
-  private readonly stopFollowingLocal: () => void;
+  private readonly stopFollowing: readonly (() => void)[];
 
   constructor(
     options: SignallingOptions,
     private readonly local: LocalMedia,
     private readonly environment: MeetingEnvironment = realEnvironment,
+    readonly screen: ScreenShare = new ScreenShare(undefined),
   ) {
     this.signalling = new Signalling(
       options,
@@ -97,7 +100,10 @@ export class Meeting {
       environment.timers,
       DEFAULT_SLOTS.videoSlots,
     );
-    this.stopFollowingLocal = local.onChange(() => void this.localChanged());
+    this.stopFollowing = [
+      local.onChange(() => void this.localChanged()),
+      this.screen.onChange(() => void this.localChanged()),
+    ];
   }
 
   get state(): MeetingState {
@@ -125,6 +131,11 @@ export class Meeting {
   /** Resolves when the server has the message. */
   async sendChat(text: string): Promise<void> {
     await this.signalling.request({ type: "chat", text });
+  }
+
+  /** A moderator silences somebody. */
+  async muteParticipant(identity: string, track: "audio" | "video" | "screen"): Promise<void> {
+    await this.signalling.request({ type: "mute_participant", identity, track });
   }
 
   setChatOpen(open: boolean): void {
@@ -175,6 +186,9 @@ export class Meeting {
       case "renegotiate":
         if (this.peer) void this.negotiate(this.peer);
         break;
+      case "muted":
+        if (message.identity === this.current.room.identity && message.by !== message.identity) this.silenced(message.track);
+        break;
       case "dynacast":
         this.wantedLayers.set(message.track_id, message.layers);
         this.syncLayers();
@@ -188,6 +202,13 @@ export class Meeting {
       default:
         break;
     }
+  }
+
+  /** A moderator did it: the devices follow, and stay so until the person switches them on again. */
+  private silenced(track: string): void {
+    const kind = DEVICE[track];
+    if (kind) void this.local.setOn(kind, false);
+    else if (track === "screen") this.screen.stop();
   }
 
   private entered(joined: Joined): void {
@@ -301,6 +322,9 @@ export class Meeting {
 
   private async syncTracks(peer: Peer): Promise<void> {
     for (const kind of KINDS) await peer.setTrack(SOURCE[kind], this.local.state[kind].track ?? null);
+    const { video, audio } = this.screen.state;
+    await peer.setTrack("screen", video ?? null);
+    await peer.setTrack("screen_audio", audio ?? null);
   }
 
   /** Before an offer: what is captured but off begins muted, and is never heard even for a moment. */
@@ -360,7 +384,8 @@ export class Meeting {
   private close(): void {
     this.clearRetry();
     if (this.levelTimer !== undefined) this.environment.timers.clear(this.levelTimer);
-    this.stopFollowingLocal();
+    for (const stop of this.stopFollowing) stop();
+    this.screen.stop();
     this.subscriptions.end();
     this.peer?.close();
     this.peer = undefined;

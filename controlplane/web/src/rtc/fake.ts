@@ -56,6 +56,7 @@ export class FakeSender {
 
 interface FakeLine {
   mid: string | null;
+  direction: RTCRtpTransceiverDirection;
   currentDirection: RTCRtpTransceiverDirection | "stopped" | null;
   readonly kind: string;
   readonly init: RTCRtpTransceiverInit | undefined;
@@ -89,6 +90,7 @@ export class FakeConnection {
     if (this.refusesSimulcast && (init?.sendEncodings?.length ?? 0) > 1) throw new TypeError("one encoding");
     const line: FakeLine = {
       mid: null,
+      direction: init?.direction ?? "sendrecv",
       currentDirection: null,
       kind,
       init,

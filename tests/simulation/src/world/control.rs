@@ -245,6 +245,11 @@ impl World<'_> {
                     }
                 }
             }
+            Event::ActiveSpeaker { session, .. } => {
+                if let Some(peer) = self.peer_of(session) {
+                    self.measures.speakers.push((self.now, peer));
+                }
+            }
             Event::SessionConnected { .. } | Event::TrackStarted { .. } | Event::Overflow { .. } => {}
         }
     }
