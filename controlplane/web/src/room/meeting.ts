@@ -370,7 +370,8 @@ export class Meeting {
     if (identity !== undefined) levels.set(identity, this.environment.ownLevel());
     if (peer) {
       await Promise.all(
-        audioSlots(this.current.room).map(async ({ mid, from }) => {
+        // The sound of a screen is nobody's voice.
+        audioSlots(this.current.room, "microphone").map(async ({ mid, from }) => {
           const level = await peer.audioLevel(mid);
           levels.set(from, Math.max(level, levels.get(from) ?? 0));
         }),

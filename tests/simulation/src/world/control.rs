@@ -17,6 +17,7 @@ use crate::checker::SlotLog;
 use crate::peer::negotiation::{self, Wanted, mid, slot_mid, slot_of};
 use crate::peer::{Peer, Publishes};
 use crate::scenario::{Act, Group};
+use crate::talk::Voice;
 
 /// A message from the data plane to a page: two sockets and a browser.
 const SIGNALLING: Duration = Duration::from_millis(50);
@@ -132,11 +133,16 @@ impl World<'_> {
         let Response::Session { session, description } = answer else {
             panic!("{answer:?} is no session");
         };
+        let random = self.random.split();
+        let voice = self.scenario.talk.as_ref().map(|talk| {
+            // It draws for itself, or scenarios without a conversation would be others than before.
+            Voice::new(talk, person, &self.turns, random.clone().split())
+        });
         let publishes = Publishes {
             video: group.video,
             audio: group.audio,
+            voice,
         };
-        let random = self.random.split();
         let slots = self.shown[person].len();
         let peer = Peer::new(
             (index, person),
