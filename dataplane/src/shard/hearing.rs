@@ -14,23 +14,27 @@ use crate::time::Time;
 const SILENCE: u8 = 127;
 
 impl Shard {
-    /// A packet of sound came, with the level it tells (RFC 6464).
-    pub(super) fn on_sound(&mut self, now: Time, publication_key: Key, level: Option<u8>) {
+    /// A packet of sound came, with the level it tells (RFC 6464). Whether somebody may hear it who did not
+    /// before.
+    pub(super) fn on_sound(&mut self, now: Time, publication_key: Key, level: Option<u8>) -> bool {
         let Some(publication) = self.publications.get(publication_key) else {
-            return;
+            return false;
         };
-        let Some(talker) = publication.talker else { return };
+        let Some(talker) = publication.talker else {
+            return false;
+        };
         let Some(room_key) = self.sessions.get(publication.owner).map(|owner| owner.room) else {
-            return;
+            return false;
         };
         let Some(room) = self.rooms.get_mut(room_key) else {
-            return;
+            return false;
         };
         let volume = level.map(|level| SILENCE.saturating_sub(level));
         let changes = room.contest.on_packet(now, talker, volume);
         if !changes.is_empty() {
             self.follow_contest(now, room_key, changes);
         }
+        changes.seats | changes.spares != 0
     }
 
     /// A track of sound has begun to flow.

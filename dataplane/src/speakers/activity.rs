@@ -93,6 +93,18 @@ impl Activity {
         self.noise.gate(volume)
     }
 
+    /// Whether the newest packet, which was loud, is the end of a word and no stroke of a key: four fifths of
+    /// the last 100 ms were above the noise.
+    pub(super) fn is_word(&self) -> bool {
+        let before = (0..SYLLABLE - 1).map(|age| self.back(age));
+        before.filter(|steps| *steps > 0).count() >= SYLLABLE - 2
+    }
+
+    /// The sample of some time ago; zero is the newest.
+    fn back(&self, age: usize) -> u8 {
+        self.samples[(self.newest + SAMPLES - age) % SAMPLES]
+    }
+
     /// Forgets what was said; the room stays the room.
     pub(super) fn silence(&mut self, now: Time) {
         *self = Self {
@@ -107,18 +119,17 @@ impl Activity {
         if self.loud == 0 {
             // Most people, most of the time.
             return Score {
-                immediate: self.samples[self.newest],
+                immediate: self.back(0),
                 ..Score::default()
             };
         }
-        let back = |age: usize| self.samples[(self.newest + SAMPLES - age) % SAMPLES];
         let loud_of = |syllable: usize| {
             let ages = syllable * SYLLABLE..(syllable + 1) * SYLLABLE;
-            ages.filter(|age| back(*age) > LOUD).count() as u8
+            ages.filter(|age| self.back(*age) > LOUD).count() as u8
         };
         let spoken = (0..SAMPLES / SYLLABLE).filter(|syllable| loud_of(*syllable) > SPOKEN);
         Score {
-            immediate: back(0),
+            immediate: self.back(0),
             medium: loud_of(0),
             long: spoken.count() as u8,
         }
@@ -186,6 +197,25 @@ mod tests {
             now = speak(&mut activity, now, 20, &[100, 90, 40, 35, 30, 30]);
             assert_eq!(activity.score(now).long, 0);
         }
+    }
+
+    #[test]
+    fn a_word_is_known_by_its_fourth_packet_and_a_key_is_none() {
+        let (mut activity, mut now) = quiet_room();
+        for (packet, word) in [false, false, false, true, true].into_iter().enumerate() {
+            now = speak(&mut activity, now, 20, &[90]);
+            assert_eq!(activity.is_word(), word, "packet {packet}");
+        }
+        let (mut activity, mut now) = quiet_room();
+        for _ in 0..50 {
+            for volume in [100, 100, 30, 30, 30, 30] {
+                now = speak(&mut activity, now, 20, &[volume]);
+                assert!(!activity.is_word());
+            }
+        }
+        let (mut activity, now) = quiet_room();
+        speak(&mut activity, now, 60, &[90, 90]);
+        assert!(activity.is_word(), "longer packets are more of it");
     }
 
     #[test]

@@ -5,6 +5,9 @@
 //! ([`activity`]). So a listener costs the same in a room of ten as in one of a thousand, and what has
 //! no place is sealed for nobody.
 //!
+//! A seat is for words, not for sounds: a key that is struck takes nobody's. A word is known by its fourth
+//! packet, so whoever gets a seat is forwarded from [`ONSET`] before on, and no syllable is lost.
+//!
 //! Time comes in with the packets: who sends nothing can't win anything. The levels are the senders'
 //! own words, and may be lies; so changes are spaced, and nobody gains by sending more packets.
 
@@ -35,6 +38,9 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// Somebody silent for so long has finished.
 const FINISHED: Duration = Duration::from_secs(2);
 
+/// What came before a word was known to be one, and belongs to it.
+pub const ONSET: Duration = Duration::from_millis(110);
+
 /// What a loudness may fall in 20 ms while packets come: between the syllables of a word it hardly does.
 const DECAY: u8 = 1;
 
@@ -52,7 +58,7 @@ struct Talker {
     told: bool,
     /// Smoothed volume, noise left out.
     loudness: u8,
-    /// When it was last above the noise.
+    /// When it last said something.
     spoke_at: Option<Time>,
     activity: Activity,
 }
@@ -83,7 +89,7 @@ impl Talker {
         }
     }
 
-    /// A packet came. Whether it makes the talker heard.
+    /// A packet came. Whether the talker may ask for a place.
     fn on_packet(&mut self, now: Time, volume: Option<u8>) -> bool {
         let Some(volume) = volume else {
             // Nobody who does not say how loud he is may be silenced for it.
@@ -95,10 +101,11 @@ impl Talker {
         let counted = self.activity.on_level(now, volume);
         let halfway = self.loudness.midpoint(counted);
         self.loudness = halfway.max(self.loudness.saturating_sub(DECAY));
-        if counted > 0 {
+        let word = counted > 0 && self.activity.is_word();
+        if word {
             self.spoke_at = Some(now);
         }
-        counted > 0
+        word
     }
 }
 

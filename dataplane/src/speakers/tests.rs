@@ -105,9 +105,26 @@ fn everybody_is_heard_while_there_are_slots() {
 fn the_first_word_is_heard() {
     let mut room = Room::new(20, 3);
     room.rest(50);
+    room.speak(3, &[(17, 90)]);
+    assert!(!room.heard(AUDIENCE, 3).contains(&17), "it could be a key");
     room.speak(1, &[(17, 90)]);
     assert!(room.heard(AUDIENCE, 3).contains(&17));
     assert!(room.heard(17, 3).len() == 3 && !room.heard(17, 3).contains(&17));
+}
+
+#[test]
+fn keys_take_nobodys_seat() {
+    let mut room = Room::new(20, 3);
+    room.rest(50);
+    for speaker in [1, 2, 3] {
+        room.speak(20, &[(speaker, 90)]);
+    }
+    room.changes = Changes::default();
+    for key in 0..200 {
+        room.speak(2, &[(4 + key % 16, 105)]);
+        room.rest(4);
+    }
+    assert_eq!(room.changes, Changes::default());
 }
 
 #[test]
@@ -120,7 +137,7 @@ fn who_is_silent_longest_makes_room_first() {
     assert_eq!(room.heard(AUDIENCE, 3), [4, 5, 6].into());
     // The one who spoke to the room keeps the seat until he has finished.
     room.rest(65);
-    room.speak(1, &[(7, 80)]);
+    room.speak(4, &[(7, 80)]);
     assert_eq!(room.heard(AUDIENCE, 3), [5, 6, 7].into());
 }
 
@@ -143,7 +160,7 @@ fn a_newcomer_keeps_the_seat_for_a_syllable() {
     let mut room = Room::new(10, 1);
     room.rest(50);
     // Too soft to be the one who speaks to the room.
-    room.speak(1, &[(3, 75)]);
+    room.speak(4, &[(3, 75)]);
     room.speak(10, &[(3, 75), (4, 110)]);
     assert_eq!(room.heard(AUDIENCE, 1), [3].into());
     room.speak(10, &[(3, 75), (4, 110)]);
@@ -162,7 +179,9 @@ fn without_levels_one_is_heard_and_gives_way() {
         [1].into(),
         "the one who came first stays"
     );
-    room.packet(&mute_of_levels(90));
+    for _ in 0..4 {
+        room.packet(&mute_of_levels(90));
+    }
     assert_eq!(room.heard(AUDIENCE, 1), [3].into());
     for _ in 0..99 {
         room.packet(&mute_of_levels(30));

@@ -36,13 +36,16 @@ pub(crate) fn conversation(
     length: Duration,
     random: &mut Random,
 ) -> Vec<Turn> {
-    let millis = |random: &mut Random, from: u64, to: u64| Duration::from_millis(from + random.below(to - from));
+    let millis =
+        |random: &mut Random, from: u64, to: u64| Duration::from_millis(from + random.below(to - from));
     let mut turns: Vec<Turn> = Vec::new();
     let mut free = Time::ZERO + BEGIN;
     let end = Time::ZERO + length;
     let people = members.len() as u64;
     // A few lead the conversation, as in every meeting; the others say something now and then.
-    let leaders: Vec<usize> = (0..4).map(|_| members.start + random.below(people) as usize).collect();
+    let leaders: Vec<usize> = (0..4)
+        .map(|_| members.start + random.below(people) as usize)
+        .collect();
     loop {
         let person = if random.chance(0.7) {
             leaders[random.below(leaders.len() as u64) as usize]
@@ -61,13 +64,19 @@ pub(crate) fn conversation(
         if until >= end {
             return turns;
         }
-        turns.push(Turn {
-            person,
-            from,
-            until,
-        });
+        turns.push(Turn { person, from, until });
         free = until;
     }
+}
+
+/// A sound that lasts some packets.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sound {
+    packets: u64,
+    /// Of the next packet, 127 the loudest.
+    volume: u8,
+    /// How much softer each packet is than the one before.
+    falls: u8,
 }
 
 /// What one microphone picks up, packet by packet.
@@ -82,8 +91,7 @@ pub(crate) struct Voice {
     types: bool,
     /// Of a packet.
     cough: f64,
-    /// How many packets the present sound lasts, and its volume.
-    sound: (u64, u8),
+    sound: Sound,
     syllables: u64,
     silent: u32,
 }
@@ -97,7 +105,7 @@ impl Voice {
             room: 20 + random.below(30) as u8,
             types: random.chance(talk.typing),
             cough: talk.coughs_per_hour / (3600 * SECOND) as f64,
-            sound: (0, 0),
+            sound: Sound::default(),
             syllables: 0,
             silent: 0,
             random,
@@ -106,12 +114,17 @@ impl Voice {
 
     /// The level of the next packet in -dBov (RFC 6464); none when nothing is sent.
     pub(crate) fn next(&mut self, now: Time) -> Option<u8> {
-        let speaks = self.turns.iter().any(|(from, until)| *from <= now && now < *until);
-        if self.sound.0 == 0 {
+        let speaks = self
+            .turns
+            .iter()
+            .any(|(from, until)| *from <= now && now < *until);
+        if self.sound.packets == 0 {
             self.sound = self.begin(speaks);
         }
-        self.sound.0 -= 1;
-        let volume = self.sound.1.max(self.room);
+        let sound = &mut self.sound;
+        sound.packets -= 1;
+        let volume = sound.volume.max(self.room);
+        sound.volume = sound.volume.saturating_sub(sound.falls);
         let silent = volume == self.room && !speaks;
         self.silent = if silent { self.silent + 1 } else { 0 };
         // The room is never quite alike.
@@ -119,23 +132,38 @@ impl Voice {
         (self.silent < 10 || self.silent.is_multiple_of(SILENT_EVERY)).then_some(127 - volume.min(127))
     }
 
-    fn begin(&mut self, speaks: bool) -> (u64, u8) {
+    fn begin(&mut self, speaks: bool) -> Sound {
         let random = &mut self.random;
+        let steady = |packets, volume| Sound {
+            packets,
+            volume,
+            falls: 0,
+        };
         if speaks {
-            if self.sound.1 == 0 {
+            if self.sound.volume == 0 {
                 self.syllables += 1;
-                return (6 + random.below(9), self.voice + random.below(8) as u8);
+                return steady(6 + random.below(9), self.voice + random.below(8) as u8);
             }
             let breath = self.syllables.is_multiple_of(9);
-            return (if breath { 12 + random.below(18) } else { 1 + random.below(4) }, 0);
+            let gap = if breath {
+                12 + random.below(18)
+            } else {
+                1 + random.below(4)
+            };
+            return steady(gap, 0);
         }
+        // A cough bursts, and dies away over a third of a second.
         if self.cough > 0.0 && random.chance(self.cough) {
-            return (10 + random.below(10), 95 + random.below(15) as u8);
+            return Sound {
+                packets: 17,
+                volume: 100 + random.below(12) as u8,
+                falls: 4,
+            };
         }
         // Two to four keys a second.
         if self.types && random.chance(1.0 / 16.0) {
-            return (1 + random.below(2), 82 + random.below(18) as u8);
+            return steady(1 + random.below(2), 82 + random.below(18) as u8);
         }
-        (1, 0)
+        steady(1, 0)
     }
 }

@@ -35,7 +35,7 @@ impl Talk {
                 let loud = speakers.iter().find(|(speaker, _)| *speaker == index);
                 let level = [loud.map_or(95, |(_, level)| *level)];
                 let extensions: &[(u8, &[u8])] = &[(MID_ID, b"0"), (LEVEL_ID, &level)];
-                let payload = [index as u8; 20];
+                let payload = [index as u8, self.seq as u8];
                 let media = opus(self.seq, extensions, &payload);
                 self.world.send(&mut self.people[index], media);
             }
@@ -75,12 +75,29 @@ impl Talk {
 }
 
 #[test]
-fn the_first_packet_of_a_word_arrives() {
+fn a_word_arrives_from_its_first_packet_on() {
     let mut talk = Talk::of(8);
     talk.packets(60, &[]);
     talk.forget();
-    talk.packets(1, &[(6, 30)]);
-    assert!(talk.heard(0).contains(&6));
+    let first = talk.seq as u8 + 1;
+    talk.packets(6, &[(6, 30)]);
+    let got = talk.world.media_of(&mut talk.people[0]);
+    let word: Vec<&Got> = got.iter().filter(|got| got.payload[0] == 6).collect();
+    let numbers: Vec<u8> = word
+        .iter()
+        .map(|got| got.payload[1])
+        .filter(|seq| *seq >= first)
+        .collect();
+    assert_eq!(
+        numbers,
+        (first..first + 6).collect::<Vec<u8>>(),
+        "each once, in order"
+    );
+    for pair in word.windows(2) {
+        let [before, after] = [pair[0].header, pair[1].header];
+        assert_eq!(after.sequence, before.sequence.wrapping_add(1));
+        assert_eq!(after.timestamp.wrapping_sub(before.timestamp), 960);
+    }
     talk.forget();
     talk.packets(1, &[(6, 30)]);
     assert_eq!(talk.heard(6).len(), 3, "who is heard hears three others");
@@ -163,7 +180,7 @@ fn a_muted_voice_is_sealed_for_nobody_and_takes_no_place() {
     );
     assert!(talk.speakers().is_empty());
     talk.world.mute(&talk.people[1], "p1_mic", false);
-    talk.packets(2, &[(1, 30)]);
+    talk.packets(4, &[(1, 30)]);
     assert!(talk.heard(0).contains(&1));
 }
 

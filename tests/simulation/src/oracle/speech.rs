@@ -80,7 +80,12 @@ pub(super) fn sound_cost(world: &World<'_>, peers: &[&Connected], (least, most):
     let oracle = "sound sealed for one listener";
     let required = format!("{least:.0} to {most:.0} packets a second");
     let rate = |connected: &&Connected| {
-        let first = connected.peer.audio.iter().filter_map(|(slot, _)| slot.first).min()?;
+        let first = connected
+            .peer
+            .audio
+            .iter()
+            .filter_map(|(slot, _)| slot.first)
+            .min()?;
         let packets: u64 = connected
             .peer
             .audio
