@@ -32,6 +32,10 @@ const DECIDE: Duration = Duration::from_millis(100);
 /// Between two changes of who speaks: pictures that jump faster show nobody.
 const CHANGE_SPACING: Duration = Duration::from_secs(1);
 
+/// Spoken syllables of the last second, as [`activity`] counts them, without which nobody takes over from
+/// whoever is silent: a cough is one.
+const PHRASE: u8 = 2;
+
 /// Somebody silent for so long pauses: words are closer together.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -318,7 +322,10 @@ impl Contest {
                 continue;
             }
             let score = talker.activity.score(now);
-            if score.takes_over_from(dominant) && best.is_none_or(|(_, medium)| score.medium > medium) {
+            if score.long >= PHRASE
+                && score.takes_over_from(dominant)
+                && best.is_none_or(|(_, medium)| score.medium > medium)
+            {
                 best = Some((key, score.medium));
             }
         }

@@ -160,8 +160,11 @@ impl Voice {
                 falls: 4,
             };
         }
-        // Two to four keys a second.
-        if self.types && random.chance(1.0 / 16.0) {
+        // Fingers are no faster than ten keys a second, and strike two to four.
+        if self.sound.volume > 0 {
+            return steady(4, 0);
+        }
+        if self.types && random.chance(1.0 / 12.0) {
             return steady(1 + random.below(2), 82 + random.below(18) as u8);
         }
         steady(1, 0)
