@@ -445,3 +445,59 @@ async fn an_expired_token_opens_nothing_but_its_own_resume() {
     assert_eq!(socket.expect("joined").await["identity"], "alice");
     server.down().await;
 }
+
+#[tokio::test]
+async fn a_moderator_mutes_and_only_the_muted_one_unmutes() {
+    let mut server = TestServer::start(AuthMode::Token).await;
+    let room = server.room(json!({"name": "Team"})).await;
+    let id = room["id"].as_str().expect("id").to_owned();
+    let (mut host, joined) = server.join(&id, "hana", "co_host").await;
+    assert_eq!(
+        (&joined["permissions"]["admin"], &joined["permissions"]["screen"]),
+        (&json!(true), &json!(true))
+    );
+    let (mut bob, joined) = server.join(&id, "bob", "guest").await;
+    assert_eq!(joined["permissions"]["admin"], false);
+    let (mut viewer, joined) = server.join(&id, "vera", "viewer").await;
+    assert_eq!(joined["permissions"]["screen"], false);
+
+    let mute = |identity: &str, track: &str| json!({"type": "mute_participant", "identity": identity, "track": track, "id": 1});
+    let shapeless = json!({"type": "mute_participant", "id": 1});
+    for (who, message, code) in [
+        ("bob", mute("hana", "audio"), "permission_denied"),
+        ("vera", mute("bob", "audio"), "permission_denied"),
+        ("hana", mute("nobody", "audio"), "participant_not_found"),
+        ("hana", mute("bob", "tr_none"), "track_not_found"),
+        ("hana", shapeless, "bad_message"),
+    ] {
+        let socket = match who {
+            "bob" => &mut bob,
+            "vera" => &mut viewer,
+            _ => &mut host,
+        };
+        socket.send(message.clone()).await;
+        let error = socket.expect("error").await;
+        assert_eq!(
+            (&error["code"], &error["re"]),
+            (&json!(code), &json!(1)),
+            "{message}"
+        );
+    }
+
+    host.send(mute("bob", "audio")).await;
+    let told = json!({"type": "muted", "identity": "bob", "track": "audio", "by": "hana"});
+    for socket in [&mut bob, &mut viewer] {
+        assert_eq!(socket.expect("muted").await, told);
+    }
+    let answer = host.expect("muted").await;
+    assert_eq!((&answer["re"], &answer["by"]), (&json!(1), &json!("hana")));
+
+    // There is no message by which a moderator opens somebody's microphone.
+    host.send(json!({"type": "unmute_participant", "identity": "bob", "track": "audio"}))
+        .await;
+    assert_eq!(host.expect("error").await["code"], "unknown_type");
+    bob.send(json!({"type": "unmute", "track": "audio"})).await;
+    let told = host.expect("unmuted").await;
+    assert_eq!((&told["identity"], &told["by"]), (&json!("bob"), &json!("bob")));
+    server.down().await;
+}

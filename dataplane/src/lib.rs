@@ -2,7 +2,7 @@
 //!
 //! Bytes and a time go in; bytes, events and a deadline come out. Only [`io`] knows sockets,
 //! threads and clocks; dependencies point one way:
-//! `io → shard → session → forward, bwe, rtp, codec, srtp, ice, dtls → wire, address, time`.
+//! `io → shard → session → forward, speakers, bwe, rtp, codec, srtp, ice, dtls → wire, address, time`.
 
 pub mod address;
 pub mod bwe;
@@ -16,6 +16,7 @@ pub mod limits;
 pub mod rtp;
 pub mod session;
 pub mod shard;
+pub mod speakers;
 pub mod srtp;
 pub mod time;
 pub mod wire;

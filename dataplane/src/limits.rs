@@ -9,6 +9,9 @@ use std::time::Duration;
 /// about 200 KB; one that publishes video holds a packet ring of 1.5 MB a layer beside it.
 pub const SESSIONS_PER_CORE: usize = 4096;
 
+/// Sounds of one room: a microphone and a screen's sound of everybody whom one core has.
+pub const SOUNDS_PER_ROOM: usize = SESSIONS_PER_CORE * 2;
+
 /// Packets waiting to be sealed for one session within one turn. A turn hands at most a few
 /// hundred datagrams to the shard, so a longer queue means a bug or a flood, never media.
 pub const OUTBOX_PACKETS: usize = 4096;

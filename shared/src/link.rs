@@ -283,6 +283,13 @@ pub enum Event {
         /// Every rid of the track, in the order of the offer, and whether it is wanted.
         layers: Vec<(Rid, bool)>,
     },
+    /// Somebody else speaks now: the one that a room's listeners follow. At most one a second and room.
+    ActiveSpeaker {
+        /// The publishing session.
+        session: SessionId,
+        /// The microphone.
+        track: TrackId,
+    },
     /// Events were lost because the control plane did not read: it must take a new snapshot.
     Overflow {
         /// How many.
@@ -340,6 +347,9 @@ pub struct TrackSnapshot {
     pub started: bool,
     /// Whether forwarding is stopped.
     pub muted: bool,
+    /// Whether it is the microphone of the one who speaks to the room.
+    #[serde(default)]
+    pub speaks: bool,
     /// What dynacast said last: rids and whether each is wanted; empty without simulcast.
     #[serde(default)]
     pub layers: Vec<(Rid, bool)>,

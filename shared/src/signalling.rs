@@ -49,6 +49,24 @@ pub enum Role {
     Viewer,
 }
 
+/// What one participant may do: what its role allows, without what its token takes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+pub struct Permissions {
+    /// Send audio and video.
+    pub publish: bool,
+    /// Receive them.
+    pub subscribe: bool,
+    /// Write messages.
+    pub chat: bool,
+    /// Share a screen.
+    pub screen: bool,
+    /// Start recordings.
+    pub record: bool,
+    /// Moderate.
+    pub admin: bool,
+}
+
 /// A client's frame: the message and its optional id.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
@@ -157,6 +175,13 @@ pub enum ClientMessage {
         /// `audio`, `video`, `screen` or a track id.
         track: String,
     },
+    /// Silences somebody's track; for moderators. It stays so until that participant lifts it by `unmute`.
+    MuteParticipant {
+        /// Who.
+        identity: String,
+        /// `audio`, `video`, `screen` or a track id.
+        track: String,
+    },
     /// A chat message.
     Chat {
         /// The text.
@@ -169,7 +194,7 @@ pub enum ClientMessage {
 
 impl ClientMessage {
     /// Every `type` a client may send, for telling an unknown type from a malformed message.
-    pub const TYPES: [&str; 11] = [
+    pub const TYPES: [&str; 12] = [
         "join",
         "leave",
         "publish",
@@ -180,6 +205,7 @@ impl ClientMessage {
         "unsubscribe",
         "mute",
         "unmute",
+        "mute_participant",
         "chat",
     ];
 }
@@ -208,8 +234,10 @@ pub enum ServerMessage {
         room: String,
         /// Who the client is.
         identity: String,
-        /// What it may do.
+        /// What it is.
         role: Role,
+        /// What it may do.
+        permissions: Permissions,
         /// Token for a later `join`; the last one stays valid until this one is used.
         resume: String,
         /// Whether the media session of the resumed connection still lives.
@@ -311,6 +339,11 @@ pub enum ServerMessage {
         track_id: String,
         /// Whether each layer is wanted.
         layers: BTreeMap<String, bool>,
+    },
+    /// Who speaks to the room now. It stays so while nobody speaks, and comes again after a resume.
+    ActiveSpeaker {
+        /// Who.
+        identity: String,
     },
     /// A track fell silent.
     Muted {
@@ -502,6 +535,7 @@ mod tests {
             r#"{"type": "candidate", "candidate": {"candidate": ""}}"#,
             r#"{"type": "mute", "track": "audio"}"#,
             r#"{"type": "unmute", "track": "audio"}"#,
+            r#"{"type": "mute_participant", "identity": "user-1", "track": "audio"}"#,
             r#"{"type": "chat", "text": "Hello!", "to": null}"#,
             r#"{"type": "chat", "text": "Private msg", "to": "user-2", "id": 7}"#,
             r#"{"type": "subscribe", "track_id": "tr_abc", "layer": "medium"}"#,

@@ -3,6 +3,7 @@
 mod bad_input;
 mod call;
 mod forwarding;
+mod moderation;
 mod paths;
 mod pattern;
 mod peer;

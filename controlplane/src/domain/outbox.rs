@@ -39,6 +39,8 @@ pub enum Topic {
     Slot(Mid),
     /// Which layers of an own track are wanted.
     Dynacast(TrackId),
+    /// Who speaks.
+    ActiveSpeaker,
 }
 
 /// The room's end.
@@ -165,7 +167,12 @@ impl Outbox {
     /// Sends the state of a topic. What still waits of it is dropped; the newer message goes to the
     /// end, so that it never overtakes what it speaks of.
     pub fn send_latest(&self, topic: Topic, message: ServerMessage) {
-        self.queue(Some(topic), encode(None, message));
+        self.send_latest_text(topic, encode(None, message));
+    }
+
+    /// The same of an encoded frame.
+    pub fn send_latest_text(&self, topic: Topic, text: Text) {
+        self.queue(Some(topic), text);
     }
 
     fn queue(&self, topic: Option<Topic>, text: Text) {

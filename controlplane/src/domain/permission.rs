@@ -1,6 +1,6 @@
 //! What a role may do, and how a token narrows it. A token never widens.
 
-use kall_shared::signalling::Role;
+use kall_shared::signalling::{self, Role};
 use serde::{Deserialize, Serialize};
 
 /// What one participant may do.
@@ -72,6 +72,27 @@ impl Permissions {
             screen: keep(of.screen, by.screen),
             record: keep(of.record, by.record),
             admin: keep(of.admin, by.admin),
+        }
+    }
+}
+
+impl From<Permissions> for signalling::Permissions {
+    fn from(permissions: Permissions) -> Self {
+        let Permissions {
+            publish,
+            subscribe,
+            chat,
+            screen,
+            record,
+            admin,
+        } = permissions;
+        Self {
+            publish,
+            subscribe,
+            chat,
+            screen,
+            record,
+            admin,
         }
     }
 }

@@ -374,7 +374,8 @@ impl MediaClient {
                     | Event::SessionClosed { session, .. }
                     | Event::TrackStarted { session, .. }
                     | Event::SlotChanged { session, .. }
-                    | Event::Dynacast { session, .. } => *session,
+                    | Event::Dynacast { session, .. }
+                    | Event::ActiveSpeaker { session, .. } => *session,
                     Event::Overflow { .. } => return,
                 };
                 let mut state = self.lock();

@@ -194,6 +194,8 @@ pub struct Publication {
     pub kind: Kind,
     /// What it shows.
     pub source: Source,
+    /// Its place in the room's contest, for sound that flows.
+    pub talker: Option<Key>,
     /// Whether forwarding is stopped.
     pub muted: bool,
     /// When that changed last.
@@ -237,6 +239,7 @@ impl Publication {
             mid,
             kind: source.kind(),
             source,
+            talker: None,
             muted,
             unmuted_at: Time::ZERO,
             started: false,

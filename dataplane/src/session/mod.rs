@@ -63,6 +63,8 @@ pub struct Session {
     pub published: Vec<Published>,
     /// What it receives on, in the order of the lines.
     pub slots: Vec<Slot>,
+    /// How many of them receive sound, as its room's contest counts them.
+    pub hears: usize,
     /// What it is to be sent.
     pub outbox: Outbox,
     /// What the path to the peer carries, and what it is filled with.

@@ -74,6 +74,8 @@ impl Shard {
                     slot.assigned = true;
                 }
                 self.set_occupant(now, key, slot as u8, publication, wish);
+                // One slot less for those who are heard by themselves.
+                self.sync_hearing(now, key);
                 Ok(Response::Done)
             }
             Request::SetMuted {
@@ -215,6 +217,7 @@ impl Shard {
                 incoming: IncomingStreams::default(),
                 published: Vec::new(),
                 slots: Vec::new(),
+                hears: 0,
                 outbox: Outbox::default(),
                 downstream: Downstream::new(now, Feedback::of(&params)),
                 received: RateMeter::default(),
@@ -248,12 +251,12 @@ impl Shard {
             self.close_session(now, key, CloseReason::Requested);
             return Err(refusal);
         }
-        self.refill_audio(now, room_key);
+        self.sync_hearing(now, key);
         self.reschedule(now, key);
         self.describe(key)
     }
 
-    fn drop_room_if_empty(&mut self, room_key: Key) {
+    pub(super) fn drop_room_if_empty(&mut self, room_key: Key) {
         if self
             .rooms
             .get(room_key)
@@ -296,7 +299,6 @@ impl Shard {
                 ));
             }
         }
-        let room = present.room;
         let restarts = present.params.transport != params.transport;
         present.extensions = ExtensionIds::of_lines(&params.lines);
         present.downstream.feedback = Feedback::of(&params);
@@ -310,7 +312,7 @@ impl Shard {
         self.retire_lines(now, key);
         self.empty_retired_slots(now, key);
         self.sync_lines(now, key)?;
-        self.refill_audio(now, room);
+        self.sync_hearing(now, key);
         self.reschedule(now, key);
         self.describe(key)
     }
@@ -448,16 +450,18 @@ impl Shard {
     }
 
     fn snapshot_of(&self, session: &Session) -> Option<SessionSnapshot> {
+        let room = self.rooms.get(session.room)?;
         let tracks = session
             .published
             .iter()
-            .filter_map(|published| self.publications.get(published.publication))
-            .map(|publication| TrackSnapshot {
+            .filter_map(|published| Some((published, self.publications.get(published.publication)?)))
+            .map(|(published, publication)| TrackSnapshot {
                 track: publication.track.clone(),
                 mid: publication.mid.clone(),
                 kind: publication.kind,
                 started: publication.started,
                 muted: publication.muted,
+                speaks: room.contest.speaker() == Some(published.publication),
                 layers: publication.dynacast_layers(),
             })
             .collect();
@@ -469,7 +473,7 @@ impl Shard {
             .collect();
         Some(SessionSnapshot {
             session: session.id,
-            room: self.rooms.get(session.room)?.id.clone(),
+            room: room.id.clone(),
             label: session.label.clone(),
             connected: session.transport.keyed.is_some(),
             params: session.params.clone(),

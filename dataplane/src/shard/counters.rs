@@ -49,6 +49,10 @@ counters! {
     padding_out,
     /// Times a slot was held back because its receiver's path was too narrow.
     slot_pauses,
+    /// Times somebody else got a place among those who are heard.
+    seat_changes,
+    /// Times somebody else was the one who speaks.
+    speaker_changes,
     /// Times a video slot began to show a layer: the first, another one, or one of another track.
     layer_changes,
     /// Transport-wide feedback messages from subscribers.
@@ -117,6 +121,10 @@ counters! {
     drop_control_full,
     /// A reference to a packet that had left the ring.
     drop_packet_gone,
+    /// Packets of tracks that are muted, whatever their publishers go on sending.
+    drop_muted,
+    /// Tracks of sound beyond what one room may have: nobody hears them.
+    drop_sounds_full,
     /// The receiver has no payload type for the codec.
     drop_codec,
     /// A packet that grew past a datagram.

@@ -427,13 +427,17 @@ fn probing_slot(session: &Session) -> Option<u8> {
         .map(|index| index as u8)
 }
 
-/// The publisher's packet behind one that was sent, while the slot is still fed by that publication.
+/// The publisher's packet behind one that was sent, while the slot is still fed by that publication and
+/// it is not muted.
 fn find_sent<'a>(
     publications: &'a Slab<Publication>,
     slot: &Slot,
     sent: &Sent,
 ) -> Option<(&'a LayerStream, &'a PacketMeta, &'a [u8])> {
     let publication = publications.get(slot.occupant()?)?;
+    if publication.muted {
+        return None;
+    }
     let stream = publication
         .layers
         .iter()

@@ -23,6 +23,7 @@ use crate::session::outbox::Item;
 use crate::session::transport::Keyed;
 use crate::shard::slab::Key;
 use crate::shard::transmit::MAX_DATAGRAM;
+use crate::speakers::ONSET;
 use crate::srtp::Refused;
 use crate::time::Time;
 use crate::wire::demux::{Class, classify};
@@ -31,11 +32,17 @@ use crate::wire::rtp::Packet;
 use crate::wire::rtp_ext::read_transport_sequence;
 use crate::wire::stun;
 
+/// Most packets of the beginning of a word: five of 20 ms.
+const ONSET_PACKETS: u64 = 5;
+
 /// A packet's place among those of its stream that came before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     /// It is newer than all of them.
     New,
+    /// So is this one, the sound of somebody who was just given a place: slots that had something else get
+    /// what came since.
+    Onset(Time),
     /// It was lost, or is late.
     Late,
     /// So is this one, and a key frame begins with it: slots that wait for one refused its successors,
@@ -344,7 +351,11 @@ impl Shard {
                 if codec_changed {
                     self.check_codecs(now, publication_key);
                 }
+                // Before it is forwarded: a first word makes its own way.
+                let heard =
+                    !late && ssrc.is_some() && self.on_sound(now, publication_key, facts.meta.audio_level);
                 let order = match (late, keyframe_start) {
+                    (false, _) if heard => Order::Onset(received - ONSET),
                     (false, _) => Order::New,
                     (true, false) => Order::Late,
                     (true, true) => Order::LateStart,
@@ -354,13 +365,17 @@ impl Shard {
         }
     }
 
-    /// Hands one packet to every slot that wants its layer.
+    /// Hands one packet to every slot that wants its layer, and what belongs to it.
     fn fan_out(&mut self, publication_key: Key, layer: u8, seq: u64, order: Order) {
         let Some(publication) = self.publications.get(publication_key) else {
             return;
         };
         let from = publication.stream(layer).map_or(0, |stream| stream.forward_from);
-        if publication.muted || seq < from {
+        if publication.muted {
+            self.counters.drop_muted += 1;
+            return;
+        }
+        if seq < from {
             return;
         }
         let kind = publication.kind;
@@ -389,6 +404,18 @@ impl Shard {
                 layer,
                 seq,
             };
+            if let Order::Onset(since) = order
+                && let Some(stream) = publication.stream(layer)
+                && !own.is_some_and(|own| own.shows(stream.source))
+            {
+                let first = seq.saturating_sub(ONSET_PACKETS).max(from);
+                for (meta, _) in (first..seq).filter_map(|seq| stream.ring.get(seq)) {
+                    if meta.arrival >= since && !session.outbox.push(kind, item(meta.seq)) {
+                        self.counters.drop_outbox_full += 1;
+                        break;
+                    }
+                }
+            }
             // Where the layer's key frame may still be queued itself, what belongs to it keeps behind it.
             let pushed = if order == Order::Late && kind == Kind::Video && shown {
                 session.outbox.push_late(item(seq))

@@ -4,7 +4,6 @@ use kall_shared::link::{CloseReason, Event, SlotReason};
 use kall_shared::media::{Kind, SlotWish};
 
 use super::Shard;
-use super::room::{AudioCandidate, fill_audio};
 use super::slab::Key;
 use crate::forward::publication::Subscriber;
 use crate::forward::slot::Aim;
@@ -21,7 +20,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let room = session.room;
+        let (room, hears) = (session.room, session.hears);
         let published: Vec<Key> = session
             .published
             .iter()
@@ -33,6 +32,11 @@ impl Shard {
             .enumerate()
             .filter_map(|(index, slot)| slot.occupant().map(|occupant| (index as u8, occupant)))
             .collect();
+        // It hears nothing any more, whoever takes the place of its own tracks.
+        if let Some(room) = self.rooms.get_mut(room) {
+            room.sessions.retain(|member| *member != key);
+            room.contest.remove_listener(hears);
+        }
         for (slot, publication) in fed_by {
             if let Some(publication) = self.publications.get_mut(publication) {
                 publication.unsubscribe(key, slot);
@@ -52,7 +56,7 @@ impl Shard {
             session: session.id,
             reason,
         });
-        self.leave_room(now, room, key);
+        self.drop_room_if_empty(room);
     }
 
     /// A close_notify, so that the peer need not wait for its consent checks to fail.
@@ -71,20 +75,6 @@ impl Shard {
         }
     }
 
-    fn leave_room(&mut self, now: Time, room_key: Key, key: Key) {
-        let Some(room) = self.rooms.get_mut(room_key) else {
-            return;
-        };
-        room.sessions.retain(|member| *member != key);
-        if room.sessions.is_empty() {
-            if let Some(room) = self.rooms.remove(room_key) {
-                self.rooms_by_id.remove(&room.id);
-            }
-            return;
-        }
-        self.refill_audio(now, room_key);
-    }
-
     /// Takes a track out of its room and out of every slot it feeds.
     pub(super) fn remove_publication(&mut self, now: Time, publication_key: Key) {
         let Some(publication) = self.publications.remove(publication_key) else {
@@ -97,14 +87,11 @@ impl Shard {
                 .retain(|published| published.publication != publication_key);
             room_key = Some(owner.room);
         }
-        if let Some(room) = room_key.and_then(|key| self.rooms.get_mut(key)) {
-            room.started.retain(|key| *key != publication_key);
-        }
         for subscriber in &publication.subscribers {
             self.vacate(subscriber.session, subscriber.slot);
         }
-        if let (Kind::Audio, Some(room_key)) = (publication.kind, room_key) {
-            self.refill_audio(now, room_key);
+        if let (Some(talker), Some(room_key)) = (publication.talker, room_key) {
+            self.leave_contest(now, room_key, talker);
         }
     }
 
@@ -126,11 +113,8 @@ impl Shard {
         let Some(room_key) = self.sessions.get(publication.owner).map(|owner| owner.room) else {
             return;
         };
-        if let Some(room) = self.rooms.get_mut(room_key) {
-            room.started.push(publication_key);
-        }
         if publication.kind == Kind::Audio {
-            self.refill_audio(now, room_key);
+            self.enter_contest(now, room_key, publication_key);
         }
         // Slots that were given the track before it had a codec learn now whether they can take it.
         let Some(publication) = self.publications.get(publication_key) else {
@@ -257,47 +241,6 @@ impl Shard {
         }
     }
 
-    /// Chooses the audio of every listener of a room again.
-    pub(super) fn refill_audio(&mut self, now: Time, room_key: Key) {
-        let Some(room) = self.rooms.get(room_key) else {
-            return;
-        };
-        let candidates: Vec<AudioCandidate> = room
-            .started
-            .iter()
-            .filter_map(|key| self.publications.get(*key).map(|publication| (*key, publication)))
-            .filter(|(_, publication)| publication.kind == Kind::Audio)
-            .map(|(key, publication)| AudioCandidate {
-                publication: key,
-                owner: publication.owner,
-                source: publication.source,
-                muted: publication.muted,
-            })
-            .collect();
-        for listener in room.sessions.clone() {
-            self.refill_listener(now, listener, &candidates);
-        }
-    }
-
-    fn refill_listener(&mut self, now: Time, listener: Key, candidates: &[AudioCandidate]) {
-        let Some(session) = self.sessions.get(listener) else {
-            return;
-        };
-        let (indexes, mut occupants): (Vec<u8>, Vec<Option<Key>>) = session
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(index, slot)| slot.kind() == Kind::Audio && !slot.assigned && session.receives(*index))
-            .map(|(index, slot)| (index as u8, slot.occupant()))
-            .unzip();
-        if !fill_audio(listener, &mut occupants, candidates) {
-            return;
-        }
-        for (slot, occupant) in indexes.into_iter().zip(occupants) {
-            self.set_occupant(now, listener, slot, occupant, SlotWish::default());
-        }
-    }
-
     /// Stops or restarts forwarding of a track.
     pub(super) fn set_muted(&mut self, now: Time, publication_key: Key, muted: bool) {
         let Some(publication) = self.publications.get_mut(publication_key) else {
@@ -308,7 +251,7 @@ impl Shard {
         }
         publication.set_muted(now, muted);
         let subscribers = publication.subscribers.clone();
-        let (owner, kind) = (publication.owner, publication.kind);
+        let (owner, kind, talker) = (publication.owner, publication.kind, publication.talker);
         for subscriber in subscribers {
             if muted {
                 if let Some(session) = self.sessions.get_mut(subscriber.session)
@@ -323,10 +266,10 @@ impl Shard {
                 self.allocate_soon(now, subscriber.session);
             }
         }
-        if kind == Kind::Audio
+        if let Some(talker) = talker
             && let Some(room) = self.sessions.get(owner).map(|owner| owner.room)
         {
-            self.refill_audio(now, room);
+            self.mute_in_contest(now, room, talker, muted);
         }
     }
 }

@@ -16,6 +16,7 @@ mod egress;
 mod entropy;
 mod event;
 mod flows;
+mod hearing;
 mod ingress;
 mod membership;
 mod periodic;

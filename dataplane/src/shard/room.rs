@@ -1,35 +1,23 @@
-//! A room as a core sees it: who is in it, what is published, who hears whom.
+//! A room as a core sees it: who is in it, and whose sound is heard.
 //!
 //! Video slots are filled from outside; audio slots are filled here, so that a conversation goes on
 //! while the control plane is away, but for those that somebody outside took in hand.
 
 use kall_shared::id::RoomId;
-use kall_shared::media::Source;
 
+use crate::limits;
 use crate::shard::slab::Key;
+use crate::speakers::Contest;
 
-/// A published audio track as the choice sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct AudioCandidate {
-    /// The publication.
-    pub(super) publication: Key,
-    /// The publishing session, which never hears itself.
-    pub(super) owner: Key,
-    /// What it is: a screen's sound comes first.
-    pub(super) source: Source,
-    /// A muted track yields its slot when others wait.
-    pub(super) muted: bool,
-}
-
-/// Members and tracks of one room.
+/// Members of one room, and the contest of their sounds.
 #[derive(Debug)]
 pub(super) struct Room {
     /// Its name.
     pub(super) id: RoomId,
     /// Sessions, in the order they came.
     pub(super) sessions: Vec<Key>,
-    /// Publications whose media flows, in the order they started.
-    pub(super) started: Vec<Key>,
+    /// Who is heard, of the tracks whose media flows.
+    pub(super) contest: Contest,
 }
 
 impl Room {
@@ -39,38 +27,27 @@ impl Room {
         Self {
             id,
             sessions: Vec::new(),
-            started: Vec::new(),
+            contest: Contest::new(limits::SOUNDS_PER_ROOM),
         }
     }
 }
 
-/// Chooses what a listener's audio slots carry. `slots` holds each slot's occupant and is changed in
+/// Puts what a listener is to hear into its audio slots, which hold their occupants and are changed in
 /// place; a track that stays keeps its slot. Returns whether anything changed.
-pub(super) fn fill_audio(listener: Key, slots: &mut [Option<Key>], candidates: &[AudioCandidate]) -> bool {
-    let mut wanted: Vec<&AudioCandidate> = candidates
-        .iter()
-        .filter(|candidate| candidate.owner != listener)
-        .collect();
-    // Stable, so within a rank whoever started first; a track in a slot outranks an equal one that
-    // is not, so that equals never take turns.
-    wanted.sort_by_key(|candidate| {
-        let seated = slots.contains(&Some(candidate.publication));
-        (candidate.source != Source::ScreenAudio, candidate.muted, !seated)
-    });
-    wanted.truncate(slots.len());
+pub(super) fn place(wanted: &[Key], slots: &mut [Option<Key>]) -> bool {
     let mut changed = false;
     for slot in slots.iter_mut() {
-        if slot.is_some_and(|key| !wanted.iter().any(|candidate| candidate.publication == key)) {
+        if slot.is_some_and(|key| !wanted.contains(&key)) {
             *slot = None;
             changed = true;
         }
     }
-    for candidate in wanted {
-        if slots.contains(&Some(candidate.publication)) {
+    for wanted in wanted {
+        if slots.contains(&Some(*wanted)) {
             continue;
         }
         if let Some(free) = slots.iter_mut().find(|slot| slot.is_none()) {
-            *free = Some(candidate.publication);
+            *free = Some(*wanted);
             changed = true;
         }
     }
@@ -81,50 +58,20 @@ pub(super) fn fill_audio(listener: Key, slots: &mut [Option<Key>], candidates: &
 mod tests {
     use super::*;
 
-    const LISTENER: Key = Key { index: 0, epoch: 0 };
-
-    fn candidate(index: u32, source: Source, muted: bool) -> AudioCandidate {
-        AudioCandidate {
-            publication: Key { index, epoch: 0 },
-            owner: Key { index, epoch: 0 },
-            source,
-            muted,
-        }
-    }
-
-    fn indexes(slots: &[Option<Key>]) -> Vec<Option<u32>> {
-        slots.iter().map(|slot| slot.map(|key| key.index)).collect()
-    }
-
-    #[test]
-    fn everybody_is_heard_but_oneself_while_slots_last() {
-        let all = [0, 1, 2].map(|index| candidate(index, Source::Microphone, false));
-        let mut slots = [None; 3];
-        assert!(fill_audio(LISTENER, &mut slots, &all));
-        assert_eq!(indexes(&slots), [Some(1), Some(2), None]);
-        assert!(!fill_audio(LISTENER, &mut slots, &all), "a settled choice stays");
-    }
-
-    #[test]
-    fn the_sound_of_a_screen_comes_first_and_a_muted_track_yields() {
-        let mut all = vec![
-            candidate(1, Source::Microphone, true),
-            candidate(2, Source::Microphone, false),
-        ];
-        let mut slots = [None; 2];
-        fill_audio(LISTENER, &mut slots, &all);
-        assert_eq!(indexes(&slots), [Some(2), Some(1)]);
-        all.push(candidate(3, Source::ScreenAudio, false));
-        fill_audio(LISTENER, &mut slots, &all);
-        assert_eq!(indexes(&slots), [Some(2), Some(3)]);
+    fn keys<const N: usize>(indexes: [u32; N]) -> [Key; N] {
+        indexes.map(|index| Key { index, epoch: 0 })
     }
 
     #[test]
     fn a_track_that_stays_keeps_its_slot() {
-        let all = [1, 2, 3].map(|index| candidate(index, Source::Microphone, false));
-        let mut slots = [None, None];
-        fill_audio(LISTENER, &mut slots, &all);
-        fill_audio(LISTENER, &mut slots, &all[1..]);
-        assert_eq!(indexes(&slots), [Some(3), Some(2)]);
+        let mut slots = [None; 3];
+        let [one, two, three, four] = keys([1, 2, 3, 4]);
+        assert!(place(&[one, two], &mut slots));
+        assert_eq!(slots, [Some(one), Some(two), None]);
+        assert!(place(&[three, four, two], &mut slots));
+        assert_eq!(slots, [Some(three), Some(two), Some(four)]);
+        assert!(!place(&[two, four, three], &mut slots), "their order is nothing");
+        assert!(place(&[], &mut slots));
+        assert_eq!(slots, [None; 3]);
     }
 }

@@ -113,6 +113,17 @@ impl<T> Slab<T> {
             entry.value.as_ref().map(|value| (key, value))
         })
     }
+
+    /// Keys and values by ascending index.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
+        self.entries.iter_mut().enumerate().filter_map(|(index, entry)| {
+            let key = Key {
+                index: index as u32,
+                epoch: entry.epoch,
+            };
+            entry.value.as_mut().map(|value| (key, value))
+        })
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub(crate) mod peer;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub(crate) mod talk;
 pub(crate) mod world;
 
 pub use run::{Run, run};

@@ -34,6 +34,8 @@ pub struct Scenario {
     pub bottlenecks: BTreeMap<String, LinkConfig>,
     /// Who is there.
     pub people: Vec<Group>,
+    /// What is said; without it microphones pick up one constant sound.
+    pub talk: Option<Talk>,
     /// Traffic of others on the paths.
     #[serde(default)]
     pub cross_traffic: Vec<CrossTraffic>,
@@ -88,6 +90,20 @@ pub struct Group {
     pub down: LinkConfig,
     /// The shared bottleneck before [`Group::down`].
     pub behind: Option<String>,
+}
+
+/// A conversation of the people of one group.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Talk {
+    /// Whose.
+    pub group: String,
+    /// Share of them who type all the time.
+    pub typing: f64,
+    /// How often each of them coughs.
+    pub coughs_per_hour: f64,
+    /// Share of turns that begin before the one before has ended.
+    pub overlaps: f64,
 }
 
 /// A published camera.
@@ -330,6 +346,11 @@ impl Scenario {
             {
                 return Err(format!("no bottleneck '{name}'"));
             }
+        }
+        if let Some(talk) = &self.talk
+            && self.members(&talk.group)?.len() < 2
+        {
+            return Err(format!("'{}' are too few for a conversation", talk.group));
         }
         for action in &self.actions {
             match &action.act {

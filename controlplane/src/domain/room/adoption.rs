@@ -30,6 +30,9 @@ impl Room {
             self.lose_session(identity);
         }
         let mut adopted = Vec::new();
+        let speaks = |snapshot: &SessionSnapshot| snapshot.tracks.iter().any(|track| track.speaks);
+        let speaker = snapshots.iter().find(|snapshot| speaks(snapshot));
+        let speaker = speaker.map(|snapshot| snapshot.session);
         for snapshot in snapshots {
             if self.owner(snapshot.session).is_some() {
                 self.refresh_from(&snapshot);
@@ -49,6 +52,9 @@ impl Room {
                 track.started = Some(self.begun);
                 self.begun += 1;
             }
+        }
+        if let Some(identity) = speaker.and_then(|speaker| self.owner(speaker)) {
+            self.speaks(&identity);
         }
         for identity in &bereft {
             if let Some(outbox) = self.outbox(identity) {
@@ -112,6 +118,8 @@ impl Room {
                 if slot.kind == Kind::Video || member.chooses_sound() {
                     slot.wanted.clone_from(&state.track);
                     slot.wish = state.wish;
+                    // Somebody has said how he wants it, if it is not as everything is.
+                    slot.asked = state.wish.max_height.is_some() || state.wish.max_width.is_some();
                 }
                 slot.state = state;
             }

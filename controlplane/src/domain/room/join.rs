@@ -69,6 +69,7 @@ impl Room {
             sources: std::collections::BTreeMap::new(),
             muted: Default::default(),
             unwanted: std::collections::BTreeSet::new(),
+            spoke: 0,
             session: None,
         };
         let announcement = ServerMessage::ParticipantJoined {
@@ -178,7 +179,7 @@ impl Room {
             number: member.resume.issued,
             exp: 0,
         };
-        let role = member.role;
+        let (role, permissions) = (member.role, member.permissions());
         let resume = self.context.tokens.issue_resume(claims).unwrap_or_else(|error| {
             tracing::error!(%error, "resume token");
             String::new()
@@ -192,6 +193,7 @@ impl Room {
             room: self.id.to_string(),
             identity: identity.to_string(),
             role,
+            permissions: permissions.into(),
             resume,
             resumed,
             participants: others.take(limit).map(Member::public).collect(),
@@ -202,6 +204,7 @@ impl Room {
         if let Some(outbox) = self.outbox(identity) {
             outbox.send(re, message);
         }
+        self.send_speaker(identity);
     }
 
     pub(super) fn disconnected(&mut self, identity: &Identity, connection: u64, departure: Departure) {
@@ -243,6 +246,9 @@ impl Room {
         }
         self.end_session(identity);
         self.members.remove(identity);
+        if self.speaker.as_ref() == Some(identity) {
+            self.speaker = None;
+        }
         self.broadcast(
             None,
             ServerMessage::ParticipantLeft {

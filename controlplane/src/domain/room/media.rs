@@ -227,6 +227,11 @@ impl Room {
                 track,
                 layers,
             }) => self.dynacast(session, &track, layers),
+            MediaEvent::Event(Event::ActiveSpeaker { session, .. }) => {
+                if let Some(identity) = self.owner(session) {
+                    self.speaks(&identity);
+                }
+            }
             // The client of the link takes a snapshot.
             MediaEvent::Event(Event::Overflow { .. }) => {}
             MediaEvent::Snapshot {

@@ -65,6 +65,8 @@ pub(super) struct Member {
     pub(super) muted: MutedSources,
     /// Tracks the client unsubscribed: they do not come back by themselves.
     pub(super) unwanted: BTreeSet<TrackId>,
+    /// The room's last turn to speak that it had; zero before any.
+    pub(super) spoke: u64,
     pub(super) session: Option<Session>,
 }
 
@@ -157,6 +159,8 @@ pub(super) struct Slot {
     pub(super) kind: Kind,
     /// What was asked of the data plane; video only, it fills audio slots itself.
     pub(super) wanted: Option<TrackId>,
+    /// Whether the client asked for it: what came by itself may give way to whoever speaks.
+    pub(super) asked: bool,
     /// What of it is wanted.
     pub(super) wish: SlotWish,
     /// What the data plane said last.
@@ -178,6 +182,7 @@ impl Slot {
             mid,
             kind,
             wanted: None,
+            asked: false,
             wish: SlotWish::default(),
             state,
         }
@@ -186,6 +191,7 @@ impl Slot {
     /// Nothing is wanted here any more.
     pub(super) fn release(&mut self) {
         self.wanted = None;
+        self.asked = false;
         self.wish = SlotWish::default();
     }
 
@@ -217,6 +223,11 @@ impl Session {
         };
         session.refresh(description);
         session
+    }
+
+    pub(super) fn has_free_video_slot(&self) -> bool {
+        let mut video = self.slots.iter().filter(|slot| slot.kind == Kind::Video);
+        video.any(|slot| slot.wanted.is_none())
     }
 
     /// Brings tracks and slots in line with `params` and a new description; what stays keeps its
@@ -354,6 +365,7 @@ impl Member {
             sources: BTreeMap::new(),
             muted: label.muted,
             unwanted: label.unwanted,
+            spoke: 0,
             session: None,
         };
         Some((member, label.negotiated))

@@ -6,6 +6,7 @@ use kall_shared::media::Source;
 use kall_shared::signalling::{ClientMessage, ErrorCode, ServerMessage, limits};
 use serde_json::Value;
 
+use super::member::Member;
 use super::wish::Asked;
 use super::{Room, now_utc};
 use crate::domain::outbox::{self, Close};
@@ -85,8 +86,12 @@ impl Room {
                 self.subscribe(identity, &track_id, mid.as_deref(), &asked)
             }
             ClientMessage::Unsubscribe { track_id } => self.unsubscribe(identity, &track_id),
-            ClientMessage::Mute { track } => self.mute(identity, re, track, true),
-            ClientMessage::Unmute { track } => self.mute(identity, re, track, false),
+            ClientMessage::Mute { track } => self.mute(identity, identity, re, track, true),
+            ClientMessage::Unmute { track } => self.mute(identity, identity, re, track, false),
+            ClientMessage::MuteParticipant {
+                identity: whom,
+                track,
+            } => self.mute_participant(identity, re, &whom, track),
             ClientMessage::Chat { text, to } => self.chat(identity, re, text, to.as_deref()),
         }
     }
@@ -176,9 +181,37 @@ impl Room {
         Ok(())
     }
 
+    /// A moderator silences somebody, who alone can lift it again: nobody's microphone is opened by
+    /// another.
+    fn mute_participant(
+        &mut self,
+        by: &Identity,
+        re: Option<Value>,
+        whom: &str,
+        track: String,
+    ) -> Result<(), Rejection> {
+        let moderates = |member: &Member| member.permissions().admin;
+        if !self.members.get(by).is_some_and(moderates) {
+            return Err(Rejection::new(
+                ErrorCode::PermissionDenied,
+                "the role does not allow muting others",
+            ));
+        }
+        let whom = Identity::new(whom).map_err(bad)?;
+        if !self.members.contains_key(&whom) {
+            return Err(Rejection::new(
+                ErrorCode::ParticipantNotFound,
+                format!("identity: '{whom}' is not here"),
+            ));
+        }
+        self.mute(&whom, by, re, track, true)
+    }
+
+    /// Stops or restarts somebody's tracks, and says who did it. Tracks yet to come begin the same way.
     fn mute(
         &mut self,
         identity: &Identity,
+        by: &Identity,
         re: Option<Value>,
         track: String,
         muted: bool,
@@ -209,7 +242,7 @@ impl Room {
         if changed.is_empty() && matches!(target, Target::Track(_)) {
             return Err(Rejection::new(
                 ErrorCode::TrackNotFound,
-                format!("track: no own track '{track}'"),
+                format!("track: no track '{track}' of '{identity}'"),
             ));
         }
         for (session, track) in changed {
@@ -220,22 +253,22 @@ impl Room {
             });
         }
         self.save_label(identity);
-        let (identity_text, by) = (identity.to_string(), identity.to_string());
+        let (identity, actor) = (identity.to_string(), by.to_string());
         let message = if muted {
             ServerMessage::Muted {
-                identity: identity_text,
+                identity,
                 track,
-                by,
+                by: actor,
             }
         } else {
             ServerMessage::Unmuted {
-                identity: identity_text,
+                identity,
                 track,
-                by,
+                by: actor,
             }
         };
-        self.broadcast(Some(identity), message.clone());
-        if let Some(outbox) = self.outbox(identity) {
+        self.broadcast(Some(by), message.clone());
+        if let Some(outbox) = self.outbox(by) {
             outbox.send(re, message);
         }
         Ok(())

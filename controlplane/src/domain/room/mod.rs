@@ -2,8 +2,8 @@
 //! an await, nothing of the room is seen from outside but by its answers.
 //!
 //! [`join`] takes people in and lets them go, [`messages`] does what they ask, [`media`] talks to
-//! the data plane about them, [`subscriptions`] fills their slots, [`resource`] has those who come
-//! without a WebSocket, [`adoption`] takes over what a process before this one left.
+//! the data plane about them, [`subscriptions`] fills their slots, [`speaking`] follows who speaks, [`resource`]
+//! has those who come without a WebSocket, [`adoption`] takes over what a process before this one left.
 
 mod adoption;
 mod handle;
@@ -13,6 +13,7 @@ mod member;
 mod messages;
 mod resource;
 mod slots;
+mod speaking;
 mod subscriptions;
 mod wish;
 
@@ -48,6 +49,10 @@ struct Room {
     members: BTreeMap<Identity, Member>,
     /// Counts tracks that have begun, for their order.
     begun: u64,
+    /// Who speaks, or spoke last.
+    speaker: Option<Identity>,
+    /// Counts changes of the speaker, for their order.
+    turns: u64,
     /// Since when nobody is here.
     empty_since: Option<Instant>,
 }
@@ -79,6 +84,8 @@ where
         context,
         members: BTreeMap::new(),
         begun: 0,
+        speaker: None,
+        turns: 0,
         empty_since: Some(Instant::now()),
     };
     let own = handle.clone();

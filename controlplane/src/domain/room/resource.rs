@@ -151,6 +151,7 @@ impl Room {
             presence: Presence::Media(resource),
             resume: ResumeNumbers::default(),
             auto_subscribe: true,
+            spoke: 0,
             address,
             sources: std::collections::BTreeMap::new(),
             muted: Default::default(),

@@ -1,5 +1,6 @@
 //! Which track goes into which free video slot: a pure function of what begins and what is free.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use kall_shared::id::{Mid, TrackId};
@@ -12,11 +13,13 @@ use super::member::Slot;
 pub(super) struct Candidate {
     pub(super) track: TrackId,
     pub(super) source: Source,
+    /// The publisher's last turn to speak; zero before any.
+    pub(super) spoke: u64,
     /// Place in the order of publication.
     pub(super) order: u64,
 }
 
-/// Fills free video slots: screens first, then in the order of publication. A track that has a
+/// Fills free video slots: screens first, then who spoke last, then in the order of publication. A track that has a
 /// slot keeps it, one that the client sent away stays away. Returns the new pairs.
 pub(super) fn fill(
     slots: &[Slot],
@@ -38,9 +41,12 @@ pub(super) fn fill(
         .collect()
 }
 
-/// Puts what is shown first to the front: screens, then the order of publication.
+/// Puts what is shown first to the front: screens, then who spoke last, then the order of publication.
 pub(super) fn rank(candidates: &mut [Candidate]) {
-    candidates.sort_by_key(|candidate| (candidate.source != Source::Screen, candidate.order));
+    candidates.sort_by_key(|candidate| {
+        let camera = candidate.source != Source::Screen;
+        (camera, Reverse(candidate.spoke), candidate.order)
+    });
 }
 
 /// Lets the slots of a kind show the best of what there is, given best first: what falls behind leaves
@@ -68,6 +74,33 @@ pub(super) fn follow(slots: &[Slot], kind: Kind, ranked: &[Candidate]) -> Vec<(M
     changes
 }
 
+/// The slot that shall show whoever speaks, where none is free: of those that came by themselves the
+/// one whose person has not spoken for the longest time, and among equals came last. None when the speaker is shown
+/// already, was sent away, or nobody gives way to it.
+pub(super) fn give_way(
+    slots: &[Slot],
+    candidates: &[Candidate],
+    speaker: &Candidate,
+    unwanted: &BTreeSet<TrackId>,
+) -> Option<Mid> {
+    let shown = slots
+        .iter()
+        .any(|slot| slot.wanted.as_ref() == Some(&speaker.track));
+    if shown || unwanted.contains(&speaker.track) {
+        return None;
+    }
+    let yielding = slots
+        .iter()
+        .filter(|slot| slot.kind == Kind::Video && !slot.asked)
+        .filter_map(|slot| {
+            let wanted = slot.wanted.as_ref()?;
+            let candidate = candidates.iter().find(|candidate| candidate.track == *wanted)?;
+            (candidate.source == Source::Camera).then_some((slot, candidate))
+        });
+    let (slot, _) = yielding.min_by_key(|(_, candidate)| (candidate.spoke, Reverse(candidate.order)))?;
+    Some(slot.mid.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,7 +115,15 @@ mod tests {
         Candidate {
             track: TrackId::new(id).expect("id"),
             source,
+            spoke: 0,
             order,
+        }
+    }
+
+    fn speaker(id: &str, spoke: u64, order: u64) -> Candidate {
+        Candidate {
+            spoke,
+            ..candidate(id, Source::Camera, order)
         }
     }
 
@@ -108,6 +149,56 @@ mod tests {
         ];
         let filled = fill(&slots, tracks, &BTreeSet::new());
         assert_eq!(pairs(&filled), [("2", "tr_s"), ("3", "tr_a"), ("4", "tr_b")]);
+    }
+
+    #[test]
+    fn who_spoke_last_comes_first() {
+        let slots = [slot("2", Kind::Video, None), slot("3", Kind::Video, None)];
+        let tracks = vec![
+            speaker("tr_a", 0, 1),
+            speaker("tr_b", 4, 2),
+            speaker("tr_c", 7, 3),
+        ];
+        let filled = fill(&slots, tracks, &BTreeSet::new());
+        assert_eq!(pairs(&filled), [("2", "tr_c"), ("3", "tr_b")]);
+    }
+
+    #[test]
+    fn who_has_not_spoken_gives_way_to_the_speaker() {
+        let mut slots = [
+            slot("2", Kind::Video, Some("tr_a")),
+            slot("3", Kind::Video, Some("tr_b")),
+            slot("4", Kind::Video, Some("tr_s")),
+        ];
+        let mut tracks = vec![
+            speaker("tr_a", 3, 1),
+            speaker("tr_b", 2, 2),
+            candidate("tr_s", Source::Screen, 3),
+            speaker("tr_c", 9, 4),
+        ];
+        let nobody = BTreeSet::new();
+        let chosen = |slots: &[Slot], tracks: &[Candidate]| {
+            give_way(slots, tracks, &tracks[3], &nobody).map(|mid| mid.to_string())
+        };
+        assert_eq!(chosen(&slots, &tracks).as_deref(), Some("3"));
+        (tracks[0].spoke, tracks[1].spoke) = (0, 0);
+        assert_eq!(chosen(&slots, &tracks).as_deref(), Some("3"), "the last to come");
+        slots[1].asked = true;
+        assert_eq!(chosen(&slots, &tracks).as_deref(), Some("2"));
+        slots[0].asked = true;
+        assert_eq!(
+            chosen(&slots, &tracks),
+            None,
+            "what was asked for stays, and so does a screen"
+        );
+        assert_eq!(
+            give_way(&slots, &tracks, &tracks[0], &nobody),
+            None,
+            "it is shown"
+        );
+        let sent_away = BTreeSet::from([tracks[3].track.clone()]);
+        slots[0].asked = false;
+        assert_eq!(give_way(&slots, &tracks, &tracks[3], &sent_away), None);
     }
 
     #[test]

@@ -72,6 +72,7 @@ impl Room {
             },
         };
         let wish = asked.wish(source);
+        chosen.asked = true;
         if has_it(&chosen.wanted) && chosen.wish == wish {
             return Ok(());
         }
@@ -167,14 +168,15 @@ impl Room {
             .filter(|member| member.identity != *receiver);
         let tracks = others.flat_map(|member| {
             let tracks = member.session.iter().flat_map(|session| &session.tracks);
-            tracks.map(|track| (&member.identity, track))
+            tracks.map(|track| (member, track))
         });
         tracks
-            .filter(|(from, track)| track.source.kind() == kind && wanted(from, &track.id))
-            .filter_map(|(_, track)| {
+            .filter(|(from, track)| track.source.kind() == kind && wanted(&from.identity, &track.id))
+            .filter_map(|(from, track)| {
                 Some(Candidate {
                     track: track.id.clone(),
                     source: track.source,
+                    spoke: from.spoke,
                     order: track.started?,
                 })
             })

@@ -6,6 +6,7 @@ const joined = {
   room: "rm_a1b2c3d4",
   identity: "user-1",
   role: "host",
+  permissions: { publish: true, subscribe: true, chat: true, screen: true, record: true, admin: true },
   resume: "token",
   resumed: false,
   participants: [

@@ -5,6 +5,7 @@
 import type { ErrorCode } from "./generated/ErrorCode";
 import type { IceServer } from "./generated/IceServer";
 import type { Layer } from "./generated/Layer";
+import type { Permissions } from "./generated/Permissions";
 import type { Participant } from "./generated/Participant";
 import type { Role } from "./generated/Role";
 import type { RoomInfo } from "./generated/RoomInfo";
@@ -138,6 +139,18 @@ function roomInfo(value: unknown): RoomInfo {
   };
 }
 
+function permissions(value: unknown): Permissions {
+  const fields = fieldsOf(value, "permissions");
+  return {
+    publish: flag(fields, "publish"),
+    subscribe: flag(fields, "subscribe"),
+    chat: flag(fields, "chat"),
+    screen: flag(fields, "screen"),
+    record: flag(fields, "record"),
+    admin: flag(fields, "admin"),
+  };
+}
+
 function serverInfo(value: unknown): ServerInfo {
   const fields = fieldsOf(value, "server");
   return {
@@ -169,6 +182,7 @@ const DECODERS: { readonly [T in ServerMessage["type"]]: (fields: Fields) => Mes
     room: text(f, "room"),
     identity: text(f, "identity"),
     role: oneOf(f, "role", ROLES),
+    permissions: permissions(f["permissions"]),
     resume: text(f, "resume"),
     resumed: flag(f, "resumed"),
     participants: list(f, "participants", participant),
@@ -209,6 +223,7 @@ const DECODERS: { readonly [T in ServerMessage["type"]]: (fields: Fields) => Mes
       reason: optionalText(f, "reason"),
     }),
   dynacast: (f) => ({ type: "dynacast", track_id: text(f, "track_id"), layers: flags(f, "layers") }),
+  active_speaker: (f) => ({ type: "active_speaker", identity: text(f, "identity") }),
   muted: (f) => ({ type: "muted", identity: text(f, "identity"), track: text(f, "track"), by: text(f, "by") }),
   unmuted: (f) => ({ type: "unmuted", identity: text(f, "identity"), track: text(f, "track"), by: text(f, "by") }),
   chat: (f) =>

@@ -6,6 +6,7 @@ export type { ErrorCode } from "./generated/ErrorCode";
 export type { IceServer } from "./generated/IceServer";
 export type { Kind } from "./generated/Kind";
 export type { Layer } from "./generated/Layer";
+export type { Permissions } from "./generated/Permissions";
 export type { Participant } from "./generated/Participant";
 export type { Role } from "./generated/Role";
 export type { RoomInfo } from "./generated/RoomInfo";

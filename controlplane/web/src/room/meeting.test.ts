@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { LocalMedia, type MediaDevicesLike } from "../media/local";
+import { ScreenShare } from "../media/screen";
 import { fakeTrack, FakeConnections } from "../rtc/fake";
 import { FakeNetwork, joinedMessage, settle } from "../signalling/fake";
 import { Meeting } from "./meeting";
@@ -363,6 +364,70 @@ describe("a meeting", () => {
     network.socket.say({ type: "dynacast", track_id: "tr_camera", layers: { q: true, h: true, f: true } });
     await settle();
     expect(active()).toEqual([true, true, true]);
+  });
+
+  it("switches a device off that a moderator silenced, and leaves it to the person to switch it on", async () => {
+    await local.openBoth();
+    await connect();
+    network.socket.say(published("microphone", false));
+    network.socket.say({ type: "participant_joined", identity: "host", name: "Hana", role: "host" });
+    network.socket.say({ type: "muted", identity: "me", track: "audio", by: "host" });
+    await settle();
+    expect(local.state.microphone).toMatchObject({ on: false, track: { enabled: false } });
+    expect(meeting.state.room.mutedBy).toEqual({ audio: "Hana" });
+    expect(network.socket.last("unmute")).toBeUndefined();
+    await local.setOn("microphone", true);
+    expect(network.socket.last("unmute")).toEqual({ type: "unmute", track: "audio" });
+    expect(meeting.state.room.mutedBy).toEqual({});
+  });
+
+  it("shares a screen with its sound, and takes it back when the browser ends it", async () => {
+    const [video, audio] = [fakeTrack("video"), fakeTrack("audio")];
+    const screen = new ScreenShare({
+      getDisplayMedia: () =>
+        Promise.resolve({
+          getVideoTracks: () => [video],
+          getAudioTracks: () => [audio],
+          getTracks: () => [video, audio],
+        } as unknown as MediaStream),
+    });
+    meeting = new Meeting(
+      { url: "ws://kall/ws", room: "standup-a1b2", name: "Ada" },
+      local,
+      {
+        signalling: network,
+        createConnection: connections.create,
+        timers: network.timers,
+        now: () => network.timers.now,
+        ownLevel: () => loudness,
+      },
+      screen,
+    );
+    meeting.start();
+    await connect();
+    await screen.start();
+    await settle();
+    expect(network.socket.sent.filter(({ type }) => type === "publish")).toMatchObject([
+      { source: "screen" },
+      { source: "screen_audio" },
+    ]);
+    await answerOffer();
+    const lines = () => connections.last.lines.filter(({ sent }) => sent === video || sent === audio);
+    expect(lines().map(({ direction }) => direction)).toEqual(["sendonly", "sendonly"]);
+    const shared = lines();
+    video.onended?.();
+    await settle();
+    expect(shared.map(({ direction, sent }) => [direction, sent])).toEqual([
+      ["inactive", null],
+      ["inactive", null],
+    ]);
+    expect(audio.stopped).toBe(true);
+    await answerOffer();
+    // Left, it is no more shared.
+    await screen.start();
+    await settle();
+    meeting.leave();
+    expect(screen.state.video).toBeUndefined();
   });
 
   it("offers again on the same connection when the server asks for it", async () => {

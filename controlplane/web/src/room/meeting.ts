@@ -4,6 +4,7 @@
 
 import type { Joined, ServerMessage, Source } from "../protocol";
 import type { DeviceKind, LocalMedia } from "../media/local";
+import { ScreenShare } from "../media/screen";
 import { DEFAULT_SLOTS, Peer, type CreateConnection } from "../rtc/peer";
 import type { WantedLayers } from "../rtc/sender_layers";
 import type { Statistics } from "../rtc/statistics";
@@ -71,6 +72,7 @@ const SOURCE: Record<DeviceKind, Source> = { microphone: "microphone", camera: "
 /** The names that `mute` has for own tracks. */
 const MUTE_NAME: Record<DeviceKind, string> = { microphone: "audio", camera: "video" };
 const KINDS: readonly DeviceKind[] = ["microphone", "camera"];
+const DEVICE: Readonly<Record<string, DeviceKind>> = { audio: "microphone", video: "camera" };
 
 export class Meeting {
   private current: MeetingState;
@@ -89,12 +91,13 @@ export class Meeting {
   private readonly subscriptions: Subscriptions;
   /** What the server wants of own tracks, also of those it has not announced yet. */
   private readonly wantedLayers = new Map<string, WantedLayers>();
-  private readonly stopFollowingLocal: () => void;
+  private readonly stopFollowing: readonly (() => void)[];
 
   constructor(
     options: SignallingOptions,
     private readonly local: LocalMedia,
     private readonly environment: MeetingEnvironment = realEnvironment,
+    readonly screen: ScreenShare = new ScreenShare(undefined),
   ) {
     this.signalling = new Signalling(
       options,
@@ -114,7 +117,10 @@ export class Meeting {
       environment.timers,
       DEFAULT_SLOTS.videoSlots,
     );
-    this.stopFollowingLocal = local.onChange(() => void this.localChanged());
+    this.stopFollowing = [
+      local.onChange(() => void this.localChanged()),
+      this.screen.onChange(() => void this.localChanged()),
+    ];
   }
 
   get state(): MeetingState {
@@ -142,6 +148,11 @@ export class Meeting {
   /** Resolves when the server has the message. */
   async sendChat(text: string): Promise<void> {
     await this.signalling.request({ type: "chat", text });
+  }
+
+  /** A moderator silences somebody. */
+  async muteParticipant(identity: string, track: "audio" | "video" | "screen"): Promise<void> {
+    await this.signalling.request({ type: "mute_participant", identity, track });
   }
 
   setChatOpen(open: boolean): void {
@@ -192,6 +203,9 @@ export class Meeting {
       case "renegotiate":
         if (this.peer) void this.negotiate(this.peer);
         break;
+      case "muted":
+        if (message.identity === this.current.room.identity && message.by !== message.identity) this.silenced(message.track);
+        break;
       case "dynacast":
         this.wantedLayers.set(message.track_id, message.layers);
         this.syncLayers();
@@ -205,6 +219,13 @@ export class Meeting {
       default:
         break;
     }
+  }
+
+  /** A moderator did it: the devices follow, and stay so until the person switches them on again. */
+  private silenced(track: string): void {
+    const kind = DEVICE[track];
+    if (kind) void this.local.setOn(kind, false);
+    else if (track === "screen") this.screen.stop();
   }
 
   private entered(joined: Joined): void {
@@ -366,6 +387,9 @@ export class Meeting {
 
   private async syncTracks(peer: Peer): Promise<void> {
     for (const kind of KINDS) await peer.setTrack(SOURCE[kind], this.local.state[kind].track ?? null);
+    const { video, audio } = this.screen.state;
+    await peer.setTrack("screen", video ?? null);
+    await peer.setTrack("screen_audio", audio ?? null);
   }
 
   /** Before an offer: what is captured but off begins muted, and is never heard even for a moment. */
@@ -411,7 +435,8 @@ export class Meeting {
     if (identity !== undefined) levels.set(identity, this.environment.ownLevel());
     if (peer) {
       await Promise.all(
-        audioSlots(this.current.room).map(async ({ mid, from }) => {
+        // The sound of a screen is nobody's voice.
+        audioSlots(this.current.room, "microphone").map(async ({ mid, from }) => {
           const level = await peer.audioLevel(mid);
           levels.set(from, Math.max(level, levels.get(from) ?? 0));
         }),
@@ -426,7 +451,8 @@ export class Meeting {
     this.clearRetry();
     this.clearRestart();
     if (this.levelTimer !== undefined) this.environment.timers.clear(this.levelTimer);
-    this.stopFollowingLocal();
+    for (const stop of this.stopFollowing) stop();
+    this.screen.stop();
     this.subscriptions.end();
     this.peer?.close();
     this.peer = undefined;

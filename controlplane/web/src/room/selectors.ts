@@ -58,11 +58,13 @@ export function occupants(state: RoomState): ReadonlyMap<string, Occupant> {
   return found;
 }
 
-/** Slots that carry sound, with the speaker's identity. */
-export function audioSlots(state: RoomState): { readonly mid: string; readonly from: string }[] {
+/** Slots that carry sound, with the publisher's identity; of one source, or of any. */
+export function audioSlots(state: RoomState, only?: Source): { readonly mid: string; readonly from: string }[] {
   const owners = new Map<string, string>();
   for (const { identity, tracks } of state.participants) {
-    for (const track of tracks) if (track.kind === "audio") owners.set(track.id, identity);
+    for (const { id, kind, source } of tracks) {
+      if (kind === "audio" && (only === undefined || source === only)) owners.set(id, identity);
+    }
   }
   return Object.entries(state.slots).flatMap(([mid, { trackId }]) => {
     const from = trackId === undefined ? undefined : owners.get(trackId);

@@ -137,6 +137,25 @@ describe("the room", () => {
     expect(state.chat[0]?.name).toBe("Bob");
   });
 
+  it("remembers who spoke, the newest first, and forgets who left", () => {
+    const speaks = (identity: string) => ({ type: "active_speaker", identity }) as const;
+    const state = run(joinedMessage(), bob, speaks("bob"), speaks("me"), speaks("bob"));
+    expect(state.spoken).toEqual(["bob", "me"]);
+    expect(reduce(state, { type: "message", message: speaks("bob") })).toBe(state);
+    expect(reduce(state, { type: "message", message: { type: "participant_left", identity: "bob" } }).spoken).toEqual(["me"]);
+  });
+
+  it("says who muted an own track until it is back", () => {
+    const muted = (by: string) => ({ type: "muted", identity: "me", track: "audio", by }) as const;
+    const state = run(joinedMessage(), bob, muted("bob"));
+    expect(state.mutedBy).toEqual({ audio: "Bob" });
+    expect(state.notice?.what).toEqual({ kind: "muted", name: "Bob", track: "audio" });
+    const back = { type: "unmuted", identity: "me", track: "audio", by: "me" } as const;
+    expect(reduce(state, { type: "message", message: back }).mutedBy).toEqual({});
+    expect(run(joinedMessage(), bob, muted("me")).mutedBy).toEqual({});
+    expect(run(joinedMessage(), bob, { ...muted("me"), identity: "bob" }).mutedBy).toEqual({});
+  });
+
   it("gives the same object when nothing changed", () => {
     const state = run(joinedMessage(), { type: "speaking", identities: ["bob"] });
     expect(reduce(state, { type: "speaking", identities: ["bob"] })).toBe(state);

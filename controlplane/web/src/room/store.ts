@@ -1,7 +1,7 @@
 // The room as this client knows it: an event in, the next state out. Pure: no clock, no DOM, no
 // network. Own devices and the state of the connection live elsewhere (room/meeting.ts).
 
-import type { Kind, Layer, Role, RoomInfo, ServerMessage, Source, Track } from "../protocol";
+import type { Kind, Layer, Permissions, Role, RoomInfo, ServerMessage, Source, Track } from "../protocol";
 
 export interface TrackState {
   readonly id: string;
@@ -41,13 +41,17 @@ export interface ChatEntry {
 }
 
 export type Notice =
-  | { readonly kind: "joined" | "left"; readonly name: string }
+  | { readonly kind: "joined" | "left" | "shares"; readonly name: string }
+  /** A moderator silenced an own track. */
+  | { readonly kind: "muted"; readonly name: string; readonly track: string }
   | { readonly kind: "chat"; readonly name: string; readonly text: string };
 
 export interface RoomState {
   readonly identity: string | undefined;
   readonly name: string;
   readonly role: Role | undefined;
+  /** What the client may do; nothing before it is in. */
+  readonly permissions: Permissions | undefined;
   readonly info: RoomInfo | undefined;
   /** Everybody else, in order of arrival. */
   readonly participants: readonly ParticipantState[];
@@ -56,8 +60,12 @@ export interface RoomState {
   readonly chat: readonly ChatEntry[];
   readonly chatOpen: boolean;
   readonly unread: number;
-  /** Who speaks now, own identity included. */
+  /** Who is heard now, own identity included. */
   readonly speaking: readonly string[];
+  /** Who spoke to the room, as the server tells: the newest first, so the first is the active speaker. */
+  readonly spoken: readonly string[];
+  /** Who silenced own tracks, by the name they were silenced by, until they are back. */
+  readonly mutedBy: Readonly<Record<string, string>>;
   /** The newest thing worth saying aloud, with a number that rises so that repeats are told apart. */
   readonly notice: { readonly count: number; readonly what: Notice } | undefined;
 }
@@ -69,6 +77,9 @@ export type RoomEvent =
   /** The peer connection was replaced: the slots of the old one are gone. */
   | { readonly type: "media_reset" };
 
+/** More people than a page shows at once. */
+const SPOKEN_KEPT = 50;
+
 /** Older messages fall out of the panel; the server keeps its own history. */
 const CHAT_KEPT = 500;
 
@@ -77,6 +88,7 @@ export function initialRoom(name: string): RoomState {
     identity: undefined,
     name,
     role: undefined,
+    permissions: undefined,
     info: undefined,
     participants: [],
     ownTracks: [],
@@ -85,6 +97,8 @@ export function initialRoom(name: string): RoomState {
     chatOpen: false,
     unread: 0,
     speaking: [],
+    spoken: [],
+    mutedBy: {},
     notice: undefined,
   };
 }
@@ -109,6 +123,7 @@ function receive(state: RoomState, message: ServerMessage): RoomState {
         ...state,
         identity: message.identity,
         role: message.role,
+        permissions: message.permissions,
         info: message.room_info,
         participants: message.participants
           .filter(({ identity }) => identity !== message.identity)
@@ -116,6 +131,7 @@ function receive(state: RoomState, message: ServerMessage): RoomState {
         // Every slot's state comes again, with epochs that a restarted server may count anew.
         slots: message.resumed ? mapSlots(state.slots, (slot) => ({ ...slot, epoch: 0 })) : {},
         ownTracks: message.resumed ? state.ownTracks : [],
+        spoken: [],
       };
     case "participant_joined": {
       const { identity, name, role } = message;
@@ -136,25 +152,41 @@ function receive(state: RoomState, message: ServerMessage): RoomState {
           ...state,
           participants: state.participants.filter((participant) => participant !== gone),
           speaking: state.speaking.filter((identity) => identity !== gone.identity),
+          spoken: state.spoken.filter((identity) => identity !== gone.identity),
         },
         { kind: "left", name: gone.name },
       );
     }
     case "track_published": {
       const { track_id: id, kind, source, muted } = message;
-      return changeTracks(state, message.from, (tracks) => [
+      const changed = changeTracks(state, message.from, (tracks) => [
         ...tracks.filter((track) => track.id !== id && track.source !== source),
         { id, kind, source, muted },
       ]);
+      const shares = source === "screen" && message.from !== state.identity;
+      return notify(changed, shares ? { kind: "shares", name: nameOf(state, message.from) } : undefined);
     }
     case "track_unpublished":
       return changeTracks(state, message.from, (tracks) => tracks.filter(({ id }) => id !== message.track_id));
     case "muted":
     case "unmuted": {
       const muted = message.type === "muted";
-      return changeTracks(state, message.identity, (tracks) =>
+      const changed = changeTracks(state, message.identity, (tracks) =>
         tracks.map((track) => (names(message.track, track) ? { ...track, muted } : track)),
       );
+      if (message.identity !== state.identity) return changed;
+      const name = muted && message.by !== state.identity ? nameOf(state, message.by) : undefined;
+      const { [message.track]: _, ...others } = state.mutedBy;
+      const mutedBy = name === undefined ? others : { ...others, [message.track]: name };
+      return notify(
+        { ...changed, mutedBy },
+        name === undefined ? undefined : { kind: "muted", name, track: message.track },
+      );
+    }
+    case "active_speaker": {
+      if (state.spoken[0] === message.identity) return state;
+      const before = state.spoken.filter((identity) => identity !== message.identity);
+      return { ...state, spoken: [message.identity, ...before].slice(0, SPOKEN_KEPT) };
     }
     case "slot": {
       const known = state.slots[message.mid];

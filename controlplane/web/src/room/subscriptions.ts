@@ -16,8 +16,8 @@ export interface View {
   readonly priority: number;
 }
 
-/** The priority of ordinary tiles, of one that was made large, as the server ranks them. */
-export const PRIORITY = { tile: 100, pinned: 200 } as const;
+/** What comes first on a narrow path: ordinary tiles, who speaks, what was made large, a shared screen. */
+export const PRIORITY = { tile: 100, speaker: 150, pinned: 200, screen: 255 } as const;
 
 /** Tiles change their size in steps while a window is dragged: only where they come to rest counts. */
 const SETTLE_MS = 250;

@@ -58,6 +58,7 @@ export class FakeSender {
 
 interface FakeLine {
   mid: string | null;
+  direction: RTCRtpTransceiverDirection;
   currentDirection: RTCRtpTransceiverDirection | "stopped" | null;
   readonly kind: string;
   readonly init: RTCRtpTransceiverInit | undefined;
@@ -95,6 +96,7 @@ export class FakeConnection {
     if (this.refusesSimulcast && (init?.sendEncodings?.length ?? 0) > 1) throw new TypeError("one encoding");
     const line: FakeLine = {
       mid: null,
+      direction: init?.direction ?? "sendrecv",
       currentDirection: null,
       kind,
       init,

@@ -197,6 +197,26 @@ describe("the peer connection", () => {
     expect(screen.contentHint).toBe("detail");
   });
 
+  it("ends the line of a share that is over, and takes it again for the next", async () => {
+    const { peer, connection, offers } = make();
+    await peer.setTrack("camera", fakeTrack("video"));
+    await peer.setTrack("screen", fakeTrack("video"));
+    await peer.negotiate();
+    const [camera, screen] = connection.lines;
+    await peer.setTrack("camera", null);
+    expect(peer.needsNegotiation).toBe(false);
+    await peer.setTrack("screen", null);
+    expect([camera?.direction, screen?.direction]).toEqual(["sendonly", "inactive"]);
+    expect(peer.needsNegotiation).toBe(true);
+    await peer.negotiate();
+    const again = fakeTrack("video");
+    await peer.setTrack("screen", again);
+    await peer.negotiate();
+    expect(connection.lines).toHaveLength(2);
+    expect([screen?.direction, screen?.sent]).toEqual(["sendonly", again]);
+    expect(offers).toHaveLength(3);
+  });
+
   it("switches layers, also those it was told of before there was a line, and never sound", async () => {
     const { peer, connection } = make(undefined, { simulcast: true });
     await peer.setLayers("camera", { q: true, h: true, f: false });

@@ -41,6 +41,9 @@ const KIND: Record<Source, "audio" | "video"> = {
   screen_audio: "audio",
 };
 
+/** Sources that come and go. */
+const SHARED: ReadonlySet<Source> = new Set<Source>(["screen", "screen_audio"]);
+
 /** An audio level older than this tells nothing about now. */
 const STALE_LEVEL_MS = 500;
 
@@ -86,13 +89,21 @@ export class Peer {
 
   /**
    * Gives a source another track, or none. A source without a line gets one, and `negotiate` is
-   * due; an existing line keeps its SSRC and needs nothing.
+   * due; an existing line keeps its SSRC and needs nothing, but for a share that begins or ends.
    */
   async setTrack(source: Source, track: MediaStreamTrack | null): Promise<void> {
     const line = this.lines.get(source);
+    // Text of a screen is read, not watched: sharp pictures before many.
+    if (track && source === "screen") track.contentHint = "detail";
     // A line that the answer refused is stopped for good (RFC 8829 section 4.1.10).
     if (line && line.currentDirection !== "stopped") {
       await line.sender.replaceTrack(track);
+      // A camera that is off stays a line of its own; a share that is over is gone.
+      const direction = track || !SHARED.has(source) ? "sendonly" : "inactive";
+      if (line.direction !== direction) {
+        line.direction = direction;
+        this.wanted = true;
+      }
       return;
     }
     if (!track) return;
@@ -101,8 +112,6 @@ export class Peer {
   }
 
   private addLine(source: Source, track: MediaStreamTrack): void {
-    // Text of a screen is read, not watched: sharp pictures before many.
-    if (source === "screen") track.contentHint = "detail";
     const maxBitrate = this.options.maxBitrate[source];
     if (KIND[source] === "audio" || maxBitrate === undefined) {
       this.lines.set(source, this.connection.addTransceiver(track, { direction: "sendonly" }));

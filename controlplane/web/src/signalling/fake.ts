@@ -107,6 +107,7 @@ export function joinedMessage(part: Partial<Extract<ServerMessage, { type: "join
     room: "rm_1",
     identity: "me",
     role: "guest",
+    permissions: { publish: true, subscribe: true, chat: true, screen: true, record: false, admin: false },
     resume: "resume-1",
     resumed: false,
     participants: [],

@@ -21,6 +21,11 @@ export function Banner(props: {
   devices: LocalState;
   /** Devices that worked here or were asked for here: their failure is news. */
   expected: ReadonlySet<DeviceKind>;
+  /** Who silenced the own microphone, until that was read. */
+  mutedBy: string | undefined;
+  onMutedRead: () => void;
+  /** Why sharing the screen failed. */
+  shareProblem: string | undefined;
   onDismiss: (kind: DeviceKind) => void;
   onSound: () => void;
   onRetry: () => void;
@@ -76,6 +81,17 @@ export function Banner(props: {
         text: "Your browser holds the sound back.",
         action: { label: "Turn sound on", run: props.onSound },
       };
+    }
+    if (props.mutedBy !== undefined) {
+      return {
+        state: "muted_by",
+        tone: "warn",
+        text: `${props.mutedBy} muted your microphone. Unmute when you want to speak.`,
+        action: { label: "OK", run: props.onMutedRead },
+      };
+    }
+    if (props.shareProblem !== undefined) {
+      return { state: "share_problem", tone: "warn", text: `Your screen can't be shared: ${props.shareProblem}` };
     }
     for (const kind of ["camera", "microphone"] as const) {
       const { on, problem, track } = props.devices[kind];

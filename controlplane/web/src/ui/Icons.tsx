@@ -31,6 +31,8 @@ export const LockIcon = icon(() => <path d="M6.5 10.5h11a1.5 1.5 0 0 1 1.5 1.5v7
 
 export const MoreIcon = icon(() => <path d="M5.5 12h.01M12 12h.01M18.500 12h.01" stroke-width="3" />);
 export const StatisticsIcon = icon(() => <path d="M4 4v16h16M8.5 16v-4M13 16V7.500M17.500 16v-6" />);
+export const ShareIcon = icon(() => <path d="M5 4.500h14a1.500 1.500 0 0 1 1.500 1.500v9a1.500 1.500 0 0 1-1.500 1.500H5A1.500 1.500 0 0 1 3.500 15V6A1.500 1.500 0 0 1 5 4.500ZM8.500 20h7M12 13.500v-6M9.300 10 12 7.300 14.700 10" />);
+export const StopShareIcon = icon(() => <path d="M5 4.500h14a1.500 1.500 0 0 1 1.500 1.500v9a1.500 1.500 0 0 1-1.500 1.500H5A1.500 1.500 0 0 1 3.500 15V6A1.500 1.500 0 0 1 5 4.500ZM8.500 20h7M9.800 8.300l4.400 4.400M14.200 8.300l-4.400 4.400" />);
 export const PinIcon = icon(() => <path d="M9 4h6l-.7 6 3.2 3.5h-11L9.700 10 9 4ZM12 13.500V20" />);
 export const SlowIcon = icon(() => <path d="M4.500 19.500v-3M9.500 19.500v-6.500M14.500 14.500V9M19.500 12V4.500M15 17l5 5M20 17l-5 5" />);
 

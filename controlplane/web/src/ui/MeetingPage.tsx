@@ -6,7 +6,9 @@ import type { LevelMeter } from "../media/audio_level";
 import type { DeviceKind, LocalMedia, LocalState } from "../media/local";
 import { meetingPath } from "../room/link";
 import type { Meeting, MeetingState } from "../room/meeting";
+import type { ScreenState } from "../media/screen";
 import { audioSlots, participantCount } from "../room/selectors";
+import { featured, screens, stageOrder, tileKey, type Shown } from "../room/stage";
 import { AudioOut } from "./AudioOut";
 import { Banner } from "./Banner";
 import { Chat } from "./Chat";
@@ -16,11 +18,14 @@ import { Grid } from "./Grid";
 import { CheckIcon, LinkIcon, Logo, PeopleIcon } from "./Icons";
 import { Invite } from "./Invite";
 import { StatisticsPanel } from "./StatisticsPanel";
-import { OtherTile, OwnTile } from "./Tile";
+import { OtherTile, OwnScreenTile, OwnTile } from "./Tile";
 import { Toolbar } from "./Toolbar";
 
 const sameItems = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((item, index) => item === b[index]);
+
+/** Tiles that one sees at once, and pictures that a connection receives. */
+const PLACES = 9;
 
 /** One word for both connections, for the page and for tests. */
 export function connectionWord(state: MeetingState): "connecting" | "connected" | "reconnecting" | "failed" {
@@ -45,7 +50,14 @@ export function MeetingPage(props: {
   createEffect(() => meter.follow(devices().microphone.track));
 
   const room = createMemo(() => state().room);
-  const others = createMemo(() => room().participants.map(({ identity }) => identity), [], { equals: sameItems });
+  const [screen, setScreen] = createSignal<ScreenState>(meeting.screen.state);
+  onCleanup(meeting.screen.onChange(setScreen));
+  const others = createMemo(
+    () => stageOrder(room().participants.map(({ identity }) => identity), room().spoken, PLACES),
+    [],
+    { equals: sameItems },
+  );
+  const shared = createMemo((before: string[]) => screens(room().participants, before), [], { equals: sameItems });
   const sounding = createMemo(() => audioSlots(room()).map(({ mid }) => mid), [], { equals: sameItems });
   const connection = createMemo(() => connectionWord(state()));
   const link = createMemo(() => location.origin + meetingPath(room().info?.slug ?? props.room));
@@ -55,9 +67,45 @@ export function MeetingPage(props: {
   const [blocked, setBlocked] = createSignal(false);
   const [choosing, setChoosing] = createSignal(false);
   const [measuring, setMeasuring] = createSignal(false);
-  const [wantedPin, setWantedPin] = createSignal<string>();
+  const [wantedPin, setWantedPin] = createSignal<Shown>();
+  const [sentBack, setSentBack] = createSignal<ReadonlySet<string>>(new Set());
   /** Somebody who left is pinned no more, and again when they come back. */
-  const pinned = createMemo(() => others().find((identity) => identity === wantedPin()));
+  const large = createMemo(
+    () => {
+      const wanted = wantedPin();
+      const there = wanted?.source === "screen" ? shared() : others();
+      return featured(wanted && there.includes(wanted.identity) ? wanted : undefined, shared(), sentBack());
+    },
+    undefined,
+    { equals: (a, b) => a?.identity === b?.identity && a?.source === b?.source },
+  );
+  const isLarge = (shown: Shown): boolean => {
+    const now = large();
+    return now !== undefined && tileKey(now) === tileKey(shown);
+  };
+  /** Makes a tile large, or as large as the others again: a screen that is sent back stays so. */
+  const togglePin = (shown: Shown): void => {
+    const back = isLarge(shown);
+    setWantedPin(back ? undefined : shown);
+    if (shown.source !== "screen") return;
+    const others = [...sentBack()].filter((identity) => identity !== shown.identity);
+    setSentBack(new Set(back ? [...others, shown.identity] : others));
+  };
+  // A share that is over is forgotten: the next one of the same person is news.
+  createEffect(() => {
+    const now = shared();
+    const kept = [...sentBack()].filter((identity) => now.includes(identity));
+    if (kept.length !== sentBack().size) setSentBack(new Set(kept));
+  });
+  const [readMutedBy, setReadMutedBy] = createSignal<string>();
+  createEffect(() => {
+    if (room().mutedBy["audio"] === undefined) setReadMutedBy(undefined);
+  });
+  const share = createMemo(() => {
+    if (!meeting.screen.possible || room().permissions?.screen !== true) return undefined;
+    const { video, busy } = screen();
+    return { on: video !== undefined, busy, toggle: toggleShare };
+  });
   const [expected, setExpected] = createSignal<ReadonlySet<DeviceKind>>(new Set());
   const expect = (kind: DeviceKind, yes: boolean): void => {
     if (expected().has(kind) === yes) return;
@@ -88,6 +136,11 @@ export function MeetingPage(props: {
     void local.setOn(kind, !local.state[kind].on || !local.state[kind].track);
   };
 
+  function toggleShare(): void {
+    if (meeting.screen.state.video) meeting.screen.stop();
+    else void meeting.screen.start();
+  }
+
   const shortcut = (event: KeyboardEvent): void => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (event.target instanceof Element && event.target.closest("input, textarea, select, dialog, [contenteditable]")) return;
@@ -97,6 +150,9 @@ export function MeetingPage(props: {
         break;
       case "v":
         toggle("camera");
+        break;
+      case "s":
+        share()?.toggle();
         break;
       case "i":
         setMeasuring(!measuring());
@@ -131,7 +187,16 @@ export function MeetingPage(props: {
     const notice = room().notice?.what;
     if (!notice) return "";
     if (notice.kind === "chat") return room().chatOpen ? `${notice.name}: ${notice.text}` : `Message from ${notice.name}: ${notice.text}`;
-    return notice.kind === "joined" ? `${notice.name} joined` : `${notice.name} left`;
+    switch (notice.kind) {
+      case "joined":
+        return `${notice.name} joined`;
+      case "left":
+        return `${notice.name} left`;
+      case "shares":
+        return `${notice.name} shares a screen`;
+      case "muted":
+        return `${notice.name} muted your ${notice.track === "audio" ? "microphone" : notice.track}`;
+    }
   };
 
   return (
@@ -168,6 +233,9 @@ export function MeetingPage(props: {
         soundBlocked={blocked()}
         devices={devices()}
         expected={expected()}
+        mutedBy={readMutedBy() === undefined ? room().mutedBy["audio"] : undefined}
+        onMutedRead={() => setReadMutedBy(room().mutedBy["audio"])}
+        shareProblem={screen().problem}
         onDismiss={(kind) => expect(kind, false)}
         onSound={() => {
           setBlocked(false);
@@ -177,16 +245,36 @@ export function MeetingPage(props: {
       />
 
       <main class="stage">
-        <Grid count={others().length + (alone() ? 2 : 1)} pinned={pinned() !== undefined}>
+        <Grid
+          count={others().length + shared().length + (screen().video ? 1 : 0) + (alone() ? 2 : 1)}
+          featured={large()?.source}
+        >
+          <For each={shared()}>
+            {(identity) => (
+              <OtherTile
+                identity={identity}
+                source="screen"
+                room={room()}
+                generation={state().generation}
+                meeting={meeting}
+                pinned={isLarge({ identity, source: "screen" })}
+                onPin={() => togglePin({ identity, source: "screen" })}
+              />
+            )}
+          </For>
+          <Show when={screen().video}>
+            <OwnScreenTile onStop={() => meeting.screen.stop()} />
+          </Show>
           <For each={others()}>
             {(identity) => (
               <OtherTile
                 identity={identity}
+                source="camera"
                 room={room()}
                 generation={state().generation}
                 meeting={meeting}
-                pinned={pinned() === identity}
-                onPin={() => setWantedPin(pinned() === identity ? undefined : identity)}
+                pinned={isLarge({ identity, source: "camera" })}
+                onPin={() => togglePin({ identity, source: "camera" })}
               />
             )}
           </For>
@@ -212,6 +300,7 @@ export function MeetingPage(props: {
 
       <Toolbar
         devices={devices()}
+        share={share()}
         chatOpen={room().chatOpen}
         unread={room().unread}
         statisticsOpen={measuring()}

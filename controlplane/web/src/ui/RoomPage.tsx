@@ -5,6 +5,7 @@ import { createSignal, Match, onCleanup, Switch, type JSX } from "solid-js";
 import { ApiError, guestToken, socketUrl } from "../api/meetings";
 import { LevelMeter } from "../media/audio_level";
 import { LocalMedia } from "../media/local";
+import { ScreenShare } from "../media/screen";
 import { Meeting, realEnvironment } from "../room/meeting";
 import { ErrorPage } from "./ErrorPage";
 import { LeftPage } from "./LeftPage";
@@ -21,6 +22,9 @@ type Phase =
   | { readonly name: "error"; readonly code: string; readonly message: string };
 
 const canChooseSpeaker = "setSinkId" in HTMLMediaElement.prototype;
+
+/** Browsers of phones have no such method, and insecure pages no devices at all. */
+const canShareScreen = window.isSecureContext && "getDisplayMedia" in navigator.mediaDevices;
 
 /** A name for the question whether the room is there, asked before the person has typed one. */
 const NAMELESS = "Guest";
@@ -112,6 +116,7 @@ export function RoomPage(props: { room: string; onHome: () => void }): JSX.Eleme
       { url: socketUrl(token), room, name, ...(password === undefined ? {} : { password }) },
       local(),
       { ...realEnvironment, ownLevel: () => meter.level() },
+      new ScreenShare(canShareScreen ? navigator.mediaDevices : undefined),
     );
     meeting.onChange(({ connection }) => {
       if (connection.name !== "ended") return;

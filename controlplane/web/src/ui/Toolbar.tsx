@@ -2,11 +2,13 @@
 
 import { Show, type JSX } from "solid-js";
 import type { LocalState } from "../media/local";
-import { CameraIcon, CameraOffIcon, ChatIcon, LeaveIcon, MicIcon, MicOffIcon, SettingsIcon, StatisticsIcon } from "./Icons";
+import { CameraIcon, CameraOffIcon, ChatIcon, LeaveIcon, MicIcon, MicOffIcon, SettingsIcon, ShareIcon, StatisticsIcon, StopShareIcon } from "./Icons";
 import { MoreMenu } from "./MoreMenu";
 
 export function Toolbar(props: {
   devices: LocalState;
+  /** Absent where nothing can be shared. */
+  share: { readonly on: boolean; readonly busy: boolean; readonly toggle: () => void } | undefined;
   chatOpen: boolean;
   unread: number;
   statisticsOpen: boolean;
@@ -48,6 +50,25 @@ export function Toolbar(props: {
         {camera() ? <CameraIcon /> : <CameraOffIcon />}
         <span class="tool-word">{camera() ? "Stop video" : "Start video"}</span>
       </button>
+      <Show when={props.share}>
+        {(share) => (
+          <button
+            type="button"
+            class="tool"
+            classList={{ "tool-active": share().on }}
+            data-testid="share-screen"
+            aria-pressed={share().on}
+            aria-busy={share().busy}
+            aria-label={share().on ? "Stop sharing your screen" : "Share your screen"}
+            aria-keyshortcuts="s"
+            title={share().on ? "Stop sharing (S)" : "Share your screen (S)"}
+            onClick={() => share().toggle()}
+          >
+            {share().on ? <StopShareIcon /> : <ShareIcon />}
+            <span class="tool-word">{share().on ? "Stop sharing" : "Share"}</span>
+          </button>
+        )}
+      </Show>
       <button
         type="button"
         class="tool"

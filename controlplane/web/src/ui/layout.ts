@@ -45,6 +45,51 @@ export function tileSize(count: number, width: number, height: number, gap: numb
   return { width: Math.floor(best.width), height: Math.floor(best.height) };
 }
 
+/** The strip beside a large picture: this share of the width, within these bounds in pixels. */
+const SIDE_SHARE = 0.18;
+const SIDE_NARROWEST = 150;
+const SIDE_WIDEST = 250;
+
+/** Where the large tile is and how large, and the small ones of the strip; all in pixels. */
+export interface Featured {
+  readonly large: TileSize;
+  readonly left: number;
+  readonly top: number;
+  readonly strip: TileSize;
+  /** Whether the strip is beside it, at the right. */
+  readonly side: boolean;
+}
+
+/** One large tile and a strip of small ones, beside it or below, whichever leaves it more. */
+export function featuredSizes(width: number, height: number, gap: number, screen: boolean): Featured {
+  const { pinned, strip } = pinnedSizes(width, height, gap);
+  const narrow = Math.floor(Math.min(SIDE_WIDEST, Math.max(SIDE_NARROWEST, width * SIDE_SHARE), width));
+  const fit = (placeWidth: number, placeHeight: number): TileSize => {
+    const wide = Math.max(0, Math.min(placeWidth, placeHeight * WIDEST));
+    return { width: Math.floor(wide), height: Math.floor(wide / WIDEST) };
+  };
+  const beside = fit(width - narrow - gap, height);
+  // A face may be cut to fill an upright place, a screen may not.
+  const placeBelow = height - strip.height - gap;
+  const below = screen ? fit(width, placeBelow) : pinned;
+  if (beside.width * beside.height <= below.width * below.height) {
+    return {
+      large: below,
+      left: Math.floor((width - below.width) / 2),
+      top: screen ? Math.max(0, Math.floor((placeBelow - below.height) / 2)) : 0,
+      strip,
+      side: false,
+    };
+  }
+  return {
+    large: beside,
+    left: Math.floor((width - narrow - gap - beside.width) / 2),
+    top: Math.floor((height - beside.height) / 2),
+    strip: { width: narrow, height: Math.floor(narrow / WIDEST) },
+    side: true,
+  };
+}
+
 /** One large tile above a strip of small ones, all in pixels. */
 export function pinnedSizes(width: number, height: number, gap: number): { pinned: TileSize; strip: TileSize } {
   const low = Math.floor(Math.min(STRIP_HIGHEST, Math.max(STRIP_LOWEST, height * STRIP_SHARE), height));
@@ -55,6 +100,12 @@ export function pinnedSizes(width: number, height: number, gap: number): { pinne
     pinned: { width: Math.floor(wide), height: Math.floor(Math.min(place, wide / narrowest)) },
     strip: { width: Math.floor(low * WIDEST), height: low },
   };
+}
+
+/** The picture that a tile shows whole, in device pixels. */
+export function containedPicture(tile: TileSize, aspect: number, pixelRatio: number): TileSize {
+  const width = Math.min(tile.width, tile.height * aspect);
+  return { width: Math.ceil(width * pixelRatio), height: Math.ceil((width / aspect) * pixelRatio) };
 }
 
 /**

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { rms } from "../media/audio_level";
-import { coveringPicture, pinnedSizes, tileSize } from "./layout";
+import { containedPicture, coveringPicture, featuredSizes, pinnedSizes, tileSize } from "./layout";
 import { linkify } from "./linkify";
 import { bitrateWords, errorWords, initials, millisecondWords, percentWords, problemLine, problemWords } from "./words";
 
@@ -52,7 +52,40 @@ describe("a pinned tile", () => {
   });
 });
 
+describe("a large tile", () => {
+  it.each([
+    [1400, 740, true],
+    [1400, 740, false],
+    [800, 900, true],
+    [366, 650, true],
+    [366, 650, false],
+    [200, 100, true],
+  ])("and its strip share %i x %i", (width, height, screen) => {
+    const { large, left, top, strip, side } = featuredSizes(width, height, 12, screen);
+    expect(left).toBeGreaterThanOrEqual(0);
+    expect(top).toBeGreaterThanOrEqual(0);
+    if (side) {
+      expect(left + large.width + 12 + strip.width).toBeLessThanOrEqual(width);
+      expect(top + large.height).toBeLessThanOrEqual(height);
+    } else {
+      expect(left + large.width).toBeLessThanOrEqual(width);
+      expect(top + large.height).toBeLessThanOrEqual(Math.max(0, height - strip.height - 12));
+    }
+    if (screen && large.width > 0) expect(large.width / large.height).toBeCloseTo(16 / 9, 1);
+  });
+
+  it("has its strip beside it on a desk and below it on a phone", () => {
+    expect(featuredSizes(1400, 740, 12, true).side).toBe(true);
+    expect(featuredSizes(366, 650, 12, true).side).toBe(false);
+  });
+});
+
 describe("the picture of a tile", () => {
+  it("fits into it as a whole", () => {
+    expect(containedPicture({ width: 320, height: 320 }, 16 / 9, 2)).toEqual({ width: 640, height: 360 });
+    expect(containedPicture({ width: 320, height: 90 }, 16 / 9, 1)).toEqual({ width: 160, height: 90 });
+  });
+
   it("covers it, also the side that is cut off", () => {
     expect(coveringPicture({ width: 320, height: 180 }, 16 / 9, 2)).toEqual({ width: 640, height: 360 });
     expect(coveringPicture({ width: 180, height: 180 }, 16 / 9, 1)).toEqual({ width: 320, height: 180 });

@@ -1,7 +1,7 @@
 // Tells how large an element shows its video, in device pixels of the picture, and when nobody sees it.
 
 import type { View } from "../room/subscriptions";
-import { coveringPicture } from "./layout";
+import { containedPicture, coveringPicture } from "./layout";
 
 export type PictureSize = Pick<View, "width" | "height">;
 
@@ -10,15 +10,20 @@ const USUAL_ASPECT = 16 / 9;
 
 /**
  * Follows an element's size, its picture's shape, and whether it is scrolled into sight; reports
- * undefined when it is not. Gives what the watching ends with.
+ * undefined when it is not. `whole`: the picture is shown whole and does not cover the element. Gives what the watching ends with.
  */
-export function watchView(element: Element, report: (picture: PictureSize | undefined) => void): () => void {
+export function watchView(
+  element: Element,
+  whole: boolean,
+  report: (picture: PictureSize | undefined) => void,
+): () => void {
   const video = element.querySelector("video");
   let inSight = true;
   const tell = (): void => {
     const { width, height } = element.getBoundingClientRect();
     const visible = inSight && width > 0 && height > 0;
-    report(visible ? coveringPicture({ width, height }, aspectOf(video), window.devicePixelRatio || 1) : undefined);
+    const picture = whole ? containedPicture : coveringPicture;
+    report(visible ? picture({ width, height }, aspectOf(video), window.devicePixelRatio || 1) : undefined);
   };
   const sizes = new ResizeObserver(tell);
   const sight = new IntersectionObserver(([entry]) => {

@@ -3,6 +3,7 @@
 //! given to both sides; the handshake has its own tests.
 
 mod forwarding;
+mod hearing;
 mod hostile;
 mod lifecycle;
 mod paths;

@@ -74,6 +74,8 @@ pub(super) fn decodable(world: &World<'_>) -> Vec<Verdict> {
         .flat_map(|connected| &connected.logs)
         .map(|log| log.packets.len())
         .sum();
+    let sound = world.peers.iter().flat_map(|connected| &connected.peer.audio);
+    let packets = packets + sound.map(|(slot, _)| slot.in_order as usize).sum::<usize>();
     let first = found.first().map_or(String::new(), |violation| {
         format!(
             "; first at {:.3} s: {}",

@@ -3,6 +3,7 @@
 mod estimate;
 mod media;
 mod picture;
+mod speech;
 
 use std::time::Duration;
 
@@ -134,6 +135,22 @@ pub enum Oracle {
         /// Least share of the packets.
         share: f64,
     },
+    /// Whoever has the word is announced soon, and nobody else is.
+    Speakers {
+        /// How long it may take from when nobody else speaks any more.
+        within_ms: f64,
+        /// Announcements of somebody who does not speak.
+        wrong_per_minute: f64,
+    },
+    /// The sound that is sealed for one listener, however many talk.
+    SoundCost {
+        /// Who listens.
+        who: String,
+        /// Fewest packets a second.
+        least: f64,
+        /// Most packets a second.
+        most: f64,
+    },
     /// People behind one bottleneck get alike: Jain's fairness index of what is sent to them.
     Fair {
         /// Who.
@@ -236,6 +253,10 @@ impl Oracle {
     pub(crate) fn check(&self, scenario: &Scenario) -> Result<(), String> {
         match self {
             Self::Decodable {} => Ok(()),
+            Self::Speakers { .. } => match &scenario.talk {
+                Some(_) => Ok(()),
+                None => Err("nobody talks".to_owned()),
+            },
             Self::EstimateRises { who, .. }
             | Self::EstimateFalls { who, .. }
             | Self::QueueingDelay { who, .. }
@@ -246,6 +267,7 @@ impl Oracle {
             | Self::Freezes { who, .. }
             | Self::Resumes { who, .. }
             | Self::Audio { who, .. }
+            | Self::SoundCost { who, .. }
             | Self::Fair { who, .. }
             | Self::Priority { who, .. }
             | Self::Paused { who, .. } => scenario
@@ -333,6 +355,13 @@ impl Oracle {
             ),
             Self::Resumes { who, at_s, within_ms } => {
                 picture::resumes(&peers(world, who), at(*at_s), *within_ms)
+            }
+            Self::Speakers {
+                within_ms,
+                wrong_per_minute,
+            } => speech::speakers(world, *within_ms, *wrong_per_minute),
+            Self::SoundCost { who, least, most } => {
+                speech::sound_cost(world, &peers(world, who), (*least, *most))
             }
             Self::Audio { who, share } => media::audio(world, &peers(world, who), *share),
             Self::Fair {

@@ -1,4 +1,4 @@
-//! A published microphone: Opus packets of 20 ms, all alike.
+//! A published microphone: Opus packets of 20 ms, all alike but for what their levels say.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use kall_network::Random;
 
 use super::negotiation::{EXT_LEVEL, EXT_MID, MICROPHONE, OPUS};
 use super::transmitter::{Carried, RtpStream, Transmitter};
+use crate::talk::Voice;
 
 /// Duration of a packet.
 pub(crate) const PACKET: Duration = Duration::from_millis(20);
@@ -23,7 +24,10 @@ const CONTENTS: u8 = 0x48;
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Loud speech (RFC 6464).
-const LEVEL: [u8; 1] = [0x80 | 30];
+const LEVEL: u8 = 30;
+
+/// The flag of voice activity beside the level (RFC 6464 section 3).
+const VOICE: u8 = 0x80;
 
 /// Ticks of a packet at 48 kHz.
 const TICKS: u32 = 960;
@@ -52,17 +56,22 @@ pub(crate) struct Microphone {
     first_ts: u32,
     next_at: Time,
     next_number: u32,
+    /// Nothing was sent since; the next packet begins a talkspurt.
+    paused: bool,
     next_report: Time,
+    voice: Option<Voice>,
 }
 
 impl Microphone {
-    pub(crate) fn new(peer: u16, start: Time, random: &mut Random) -> Self {
+    pub(crate) fn new(peer: u16, voice: Option<Voice>, start: Time, random: &mut Random) -> Self {
         Self {
             peer,
             stream: RtpStream::new(random.bits() as u32, random.below(1 << 15) as u16),
             first_ts: random.bits() as u32,
             next_at: start,
             next_number: 0,
+            paused: true,
+            voice,
             next_report: start + REPORT_INTERVAL / 2,
         }
     }
@@ -73,8 +82,16 @@ impl Microphone {
 
     pub(crate) fn poll(&mut self, now: Time, ntp: Ntp, out: &mut Transmitter) {
         while self.next_at <= now {
+            let captured = self.next_at;
             self.next_at += PACKET;
-            self.send(out);
+            let level = match &mut self.voice {
+                Some(voice) => voice.next(captured),
+                None => Some(LEVEL),
+            };
+            match level {
+                Some(level) => self.send(level, out),
+                None => self.pause(),
+            }
         }
         if self.next_report <= now {
             self.next_report = now + REPORT_INTERVAL;
@@ -96,7 +113,13 @@ impl Microphone {
         self.first_ts.wrapping_add(number.wrapping_mul(TICKS))
     }
 
-    fn send(&mut self, out: &mut Transmitter) {
+    /// The encoder sends nothing for this packet; time goes on.
+    fn pause(&mut self) {
+        self.next_number += 1;
+        self.paused = true;
+    }
+
+    fn send(&mut self, level: u8, out: &mut Transmitter) {
         let spoken = Spoken {
             peer: self.peer,
             number: self.next_number,
@@ -105,12 +128,13 @@ impl Microphone {
         payload[1..3].copy_from_slice(&spoken.peer.to_be_bytes());
         payload[3..7].copy_from_slice(&spoken.number.to_be_bytes());
         let fields = HeaderFields {
-            marker: self.next_number == 0,
+            marker: std::mem::take(&mut self.paused),
             payload_type: OPUS,
             timestamp: self.ts(self.next_number),
             ..HeaderFields::default()
         };
-        let extensions: [(u8, &[u8]); 2] = [(EXT_MID, MICROPHONE.as_bytes()), (EXT_LEVEL, &LEVEL)];
+        let level = [VOICE | level];
+        let extensions: [(u8, &[u8]); 2] = [(EXT_MID, MICROPHONE.as_bytes()), (EXT_LEVEL, &level)];
         self.next_number += 1;
         out.send_rtp(&mut self.stream, fields, &extensions, &[&payload], Carried::Audio);
     }

@@ -22,6 +22,7 @@ use kall_shared::id::SessionId;
 use kall_shared::media::{Kind, SessionDescription};
 
 use crate::scenario::Video;
+use crate::talk::Voice;
 use arrivals::Arrivals;
 use audio_slot::AudioSlot;
 use camera::Camera;
@@ -46,10 +47,12 @@ const BLOCKS_MAX: usize = 31;
 const CAMERA_PHASE: Duration = Duration::from_millis(33);
 
 /// What a peer is going to send.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Publishes {
     pub(crate) video: Option<Video>,
     pub(crate) audio: bool,
+    /// What the microphone picks up; one constant sound without it.
+    pub(crate) voice: Option<Voice>,
 }
 
 /// One peer connection.
@@ -150,7 +153,8 @@ impl Peer {
             self.camera = Some(Camera::new(self.index, video, start, &mut self.random));
         }
         if self.publishes.audio {
-            self.microphone = Some(Microphone::new(self.index, start, &mut self.random));
+            let voice = self.publishes.voice.take();
+            self.microphone = Some(Microphone::new(self.index, voice, start, &mut self.random));
         }
         self.next_report = now + REPORT_INTERVAL.mul_f64(self.random.unit());
     }

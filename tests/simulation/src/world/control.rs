@@ -17,6 +17,7 @@ use crate::checker::SlotLog;
 use crate::peer::negotiation::{self, Wanted, mid, slot_mid, slot_of};
 use crate::peer::{Peer, Publishes};
 use crate::scenario::{Act, Group};
+use crate::talk::Voice;
 
 /// A message from the data plane to a page: two sockets and a browser.
 const SIGNALLING: Duration = Duration::from_millis(50);
@@ -132,11 +133,16 @@ impl World<'_> {
         let Response::Session { session, description } = answer else {
             panic!("{answer:?} is no session");
         };
+        let random = self.random.split();
+        let voice = self.scenario.talk.as_ref().map(|talk| {
+            // It draws for itself, or scenarios without a conversation would be others than before.
+            Voice::new(talk, person, &self.turns, random.clone().split())
+        });
         let publishes = Publishes {
             video: group.video,
             audio: group.audio,
+            voice,
         };
-        let random = self.random.split();
         let slots = self.shown[person].len();
         let peer = Peer::new(
             (index, person),
@@ -243,6 +249,11 @@ impl World<'_> {
                         self.measures
                             .fault(self.now, format!("session of peer {peer} ended: {reason:?}"));
                     }
+                }
+            }
+            Event::ActiveSpeaker { session, .. } => {
+                if let Some(peer) = self.peer_of(session) {
+                    self.measures.speakers.push((self.now, peer));
                 }
             }
             Event::SessionConnected { .. } | Event::TrackStarted { .. } | Event::Overflow { .. } => {}

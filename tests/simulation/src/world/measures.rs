@@ -16,6 +16,8 @@ pub(crate) struct Measures {
     pub(crate) counters: BTreeMap<String, u64>,
     /// Messages of dynacast.
     pub(crate) dynacast: u64,
+    /// Who was announced as the one who speaks: index of the peer.
+    pub(crate) speakers: Vec<(Time, usize)>,
 }
 
 impl Measures {

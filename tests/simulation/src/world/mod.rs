@@ -24,6 +24,7 @@ use crate::peer::Peer;
 use crate::peer::opening::{Content, Delivery};
 use crate::peer::transmitter::Carried;
 use crate::scenario::Scenario;
+use crate::talk::{self, Turn};
 use measures::{Measures, PeerMeasures};
 use paths::Paths;
 use queue::{Happening, Queue};
@@ -84,6 +85,8 @@ pub(crate) struct World<'a> {
     /// What each person's video slots shall show.
     shown: Vec<Vec<control::Shown>>,
     by_session: HashMap<SessionId, usize>,
+    /// Who speaks when.
+    pub(crate) turns: Vec<Turn>,
     /// When which publishing peer's camera was switched off or on.
     pub(crate) muted: Vec<(Time, u16, bool)>,
     pub(crate) paths: Paths,
@@ -119,6 +122,7 @@ impl<'a> World<'a> {
             current: Vec::new(),
             shown: Vec::new(),
             by_session: HashMap::new(),
+            turns: Vec::new(),
             muted: Vec::new(),
             paths,
             truth: Truth::default(),
@@ -129,6 +133,11 @@ impl<'a> World<'a> {
             requests: 0,
             trace: Trace(0xcbf2_9ce4_8422_2325),
         };
+        if let Some(talk) = &scenario.talk {
+            let members = scenario.members(&talk.group).unwrap_or_default();
+            let mut random = world.random.split();
+            world.turns = talk::conversation(talk, members, scenario.length(), &mut random);
+        }
         world.plan_scenario();
         world
     }

@@ -101,6 +101,14 @@ track: string, } | { "type": "unmute",
 /**
  * `audio`, `video`, `screen` or a track id.
  */
+track: string, } | { "type": "mute_participant", 
+/**
+ * Who.
+ */
+identity: string, 
+/**
+ * `audio`, `video`, `screen` or a track id.
+ */
 track: string, } | { "type": "chat", 
 /**
  * The text.

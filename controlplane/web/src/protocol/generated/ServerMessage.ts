@@ -4,6 +4,7 @@ import type { IceServer } from "./IceServer";
 import type { Kind } from "./Kind";
 import type { Layer } from "./Layer";
 import type { Participant } from "./Participant";
+import type { Permissions } from "./Permissions";
 import type { Role } from "./Role";
 import type { RoomInfo } from "./RoomInfo";
 import type { ServerInfo } from "./ServerInfo";
@@ -22,9 +23,13 @@ room: string,
  */
 identity: string, 
 /**
- * What it may do.
+ * What it is.
  */
 role: Role, 
+/**
+ * What it may do.
+ */
+permissions: Permissions, 
 /**
  * Token for a later `join`; the last one stays valid until this one is used.
  */
@@ -160,7 +165,11 @@ track_id: string,
 /**
  * Whether each layer is wanted.
  */
-layers: { [key in string]: boolean }, } | { "type": "muted", 
+layers: { [key in string]: boolean }, } | { "type": "active_speaker", 
+/**
+ * Who.
+ */
+identity: string, } | { "type": "muted", 
 /**
  * Its publisher.
  */
