@@ -168,7 +168,7 @@ impl Room {
             .filter(|member| member.identity != *receiver);
         let tracks = others.flat_map(|member| {
             let tracks = member.session.iter().flat_map(|session| &session.tracks);
-            tracks.map(|track| (member, track))
+            tracks.map(move |track| (member, track))
         });
         tracks
             .filter(|(from, track)| track.source.kind() == kind && wanted(&from.identity, &track.id))
