@@ -131,7 +131,7 @@ mod tests {
         while arrival < from + micros {
             busy.on_acked(sent, arrival, 1250, standing);
             arrival += spacing;
-            sent = sent + Duration::from_millis(1);
+            sent += Duration::from_millis(1);
         }
         arrival
     }

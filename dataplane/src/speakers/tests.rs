@@ -321,7 +321,7 @@ impl Person {
             (6 + self.draw(9) as u32, self.loudness + self.draw(8) as u8)
         } else if speaks {
             // A breath after a sentence.
-            let breath = self.syllables % 10 == 0;
+            let breath = self.syllables.is_multiple_of(10);
             let gap = if breath {
                 15 + self.draw(20)
             } else {

@@ -90,7 +90,7 @@ struct Call {
     history: BTreeMap<u64, Emitted>,
     high_layers_wanted: bool,
     /// Whether pictures of the high temporal layer are sent, as it was when they began.
-    pictures_wanted: std::collections::BTreeMap<(usize, i64), bool>,
+    pictures_wanted: BTreeMap<(usize, i64), bool>,
     shape: Shape,
     layers: SpatialLayers,
     aim: u8,
@@ -124,7 +124,7 @@ impl Call {
             sources,
             history: BTreeMap::new(),
             high_layers_wanted: true,
-            pictures_wanted: std::collections::BTreeMap::new(),
+            pictures_wanted: BTreeMap::new(),
             shape,
             layers: SpatialLayers::default(),
             aim: 2,
