@@ -89,8 +89,6 @@ struct Call {
     sources: Vec<Source>,
     history: BTreeMap<u64, Emitted>,
     high_layers_wanted: bool,
-    /// Whether pictures of the high temporal layer are sent, as it was when they began.
-    pictures_wanted: BTreeMap<(usize, i64), bool>,
     shape: Shape,
     layers: SpatialLayers,
     aim: u8,
@@ -124,7 +122,6 @@ impl Call {
             sources,
             history: BTreeMap::new(),
             high_layers_wanted: true,
-            pictures_wanted: BTreeMap::new(),
             shape,
             layers: SpatialLayers::default(),
             aim: 2,
@@ -240,12 +237,7 @@ impl Call {
     /// True if the packet switched the slot.
     fn offer(&mut self, now: u64, index: usize, meta: &PacketMeta) -> bool {
         let (id, sr) = (self.sources[index].id, self.sources[index].sr(now));
-        // A picture is thinned out as a whole, as a slot does it.
-        let wanted = *self
-            .pictures_wanted
-            .entry((index, meta.ts))
-            .or_insert(self.high_layers_wanted);
-        let unwanted = meta.payload_len == 0 || (meta.temporal > 0 && !wanted);
+        let unwanted = meta.payload_len == 0 || (meta.temporal > 0 && !self.high_layers_wanted);
         if unwanted && self.rewriter.source() == Some(id) && self.rewriter.discard(id, meta) {
             return false;
         }
