@@ -15,25 +15,41 @@ const VIDEO_RUNS: usize = 64;
 /// Audio drops nothing but padding.
 const AUDIO_RUNS: usize = 8;
 
-/// A frame of a source: pictures have one, or one for each spatial layer.
+/// What is dropped as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FrameId {
-    ts: i64,
-    spatial: u8,
+pub(super) enum Unit {
+    /// A picture, with all of its spatial layers.
+    Picture,
+    /// The frame of one spatial layer.
+    Frame,
 }
 
-impl FrameId {
-    /// Of no packet.
-    const NONE: Self = Self {
+/// The picture or frame that a run ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Dropped {
+    ts: i64,
+    /// None: every spatial layer of it.
+    spatial: Option<u8>,
+}
+
+impl Dropped {
+    /// Padding belongs to nothing.
+    const NOTHING: Self = Self {
         ts: i64::MIN,
-        spatial: 0,
+        spatial: None,
     };
 
-    fn of(meta: &PacketMeta) -> Self {
+    fn of(meta: &PacketMeta, unit: Unit) -> Self {
         Self {
             ts: meta.ts,
-            spatial: meta.spatial,
+            spatial: (unit == Unit::Frame).then_some(meta.spatial),
         }
+    }
+
+    fn covers(&self, meta: &PacketMeta) -> bool {
+        // Padding has the time of a picture, but is of none of its layers.
+        let same_layer = |spatial| spatial == meta.spatial && meta.payload_len > 0;
+        self.ts == meta.ts && self.spatial.is_none_or(same_layer)
     }
 }
 
@@ -56,8 +72,8 @@ fn id_mask(codec: Codec) -> u16 {
 struct Run {
     from: u64,
     until: u64,
-    /// The last frame in it.
-    frame: FrameId,
+    /// What it ends with.
+    dropped: Dropped,
     seq_offset: i64,
     picture_offset: i64,
 }
@@ -84,9 +100,9 @@ pub(super) struct Projection {
     first: u64,
     /// One above the highest source number forwarded or dropped.
     next: u64,
-    /// Source timestamp and frame of the highest packet forwarded.
+    /// Source timestamp and spatial layer of the highest packet forwarded.
     ts: i64,
-    frame: FrameId,
+    spatial: u8,
     seq_offset: i64,
     ts_offset: i64,
     picture_offset: i64,
@@ -116,7 +132,7 @@ impl Projection {
             first: 0,
             next: 0,
             ts: 0,
-            frame: FrameId::NONE,
+            spatial: 0,
             seq_offset: 0,
             ts_offset: 0,
             picture_offset: 0,
@@ -146,7 +162,7 @@ impl Projection {
         self.first = meta.seq;
         self.next = meta.seq;
         self.ts = meta.ts;
-        self.frame = FrameId::of(meta);
+        self.spatial = meta.spatial;
         self.seq_offset = meta.seq.wrapping_sub(seq) as i64;
         self.ts_offset = meta.ts.wrapping_sub(ts);
         self.picture_offset = offset(meta.picture_id, picture.id, i64::wrapping_sub, 0);
@@ -193,7 +209,7 @@ impl Projection {
         for run in self.newest_first() {
             if seq >= run.until {
                 // The rest of a picture whose beginning was dropped: of use to nobody.
-                if run.frame == FrameId::of(meta) {
+                if run.dropped.covers(meta) {
                     return Place::Dropped;
                 }
                 return Place::Behind(seq.wrapping_sub(run.seq_offset as u64), run.picture_offset);
@@ -244,16 +260,16 @@ impl Projection {
     pub(super) fn advance(&mut self, meta: &PacketMeta) {
         self.next = meta.seq + 1;
         self.ts = meta.ts;
-        self.frame = FrameId::of(meta);
+        self.spatial = meta.spatial;
     }
 
-    /// Drops the packet and closes the gap, if it is known what the gap hides.
-    pub(super) fn discard(&mut self, meta: &PacketMeta) -> bool {
+    /// Drops the packet as part of a unit and closes the gap, if it is known what the gap hides.
+    pub(super) fn discard(&mut self, meta: &PacketMeta, unit: Unit) -> bool {
         if meta.seq < self.next {
             return self.place(meta) == Place::Dropped;
         }
         let open = self.open_run();
-        let continues = open.is_some_and(|run| run.frame == FrameId::of(meta));
+        let continues = open.is_some_and(|run| run.dropped.covers(meta));
         let contiguous = meta.seq == self.next;
         let padding = meta.payload_len == 0;
         // Packets between two of one picture are of that picture: when it is being dropped, what was
@@ -261,7 +277,8 @@ impl Projection {
         if !continues && !contiguous {
             return false;
         }
-        if !continues && !padding && FrameId::of(meta) == self.frame {
+        let in_progress = meta.ts == self.ts && (unit == Unit::Picture || meta.spatial == self.spatial);
+        if !continues && !padding && in_progress {
             return false;
         }
         let packets = (meta.seq + 1 - self.next) as i64;
@@ -273,10 +290,11 @@ impl Projection {
             from: open.map_or(meta.seq, |run| run.from),
             until: meta.seq + 1,
             // Padding carries the timestamp of the picture before it, which may be a forwarded one.
-            frame: if padding {
-                open.map_or(FrameId::NONE, |run| run.frame)
-            } else {
-                FrameId::of(meta)
+            dropped: match open {
+                // What was dropped whole stays so, whichever layer of it comes next.
+                Some(run) if padding || continues => run.dropped,
+                _ if padding => Dropped::NOTHING,
+                _ => Dropped::of(meta, unit),
             },
             seq_offset: self.seq_offset,
             picture_offset: self.picture_offset,
@@ -292,7 +310,7 @@ impl Projection {
 
     /// Whether the packet is of the picture that is being dropped.
     pub(super) fn continues_dropped(&self, meta: &PacketMeta) -> bool {
-        meta.seq >= self.next && self.open_run().is_some_and(|run| run.frame == FrameId::of(meta))
+        meta.seq >= self.next && self.open_run().is_some_and(|run| run.dropped.covers(meta))
     }
 
     /// The newest run, if nothing was forwarded after it.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use kall_shared::media::Kind;
 
-use super::projection::{NextPicture, Place, Projection};
+use super::projection::{NextPicture, Place, Projection, Unit};
 use super::sent_window::SentWindow;
 use crate::rtp::capture_clock::{SrPair, ticks_between};
 use crate::rtp::packet_ring::PacketMeta;
@@ -246,7 +246,7 @@ impl Rewriter {
         }
         if self.current.continues_dropped(meta) {
             // The choice of layers changed in mid-picture: what is left of it is of no use.
-            self.current.discard(meta);
+            self.current.discard(meta, Unit::Picture);
             return Err(Withheld::Dropped);
         }
         if self.is_discontinuous(meta) {
@@ -284,7 +284,15 @@ impl Rewriter {
         if !(self.live && self.current.source() == Some(source)) {
             return true;
         }
-        self.current.discard(meta)
+        self.current.discard(meta, Unit::Picture)
+    }
+
+    /// The same for the frame of a spatial layer that isn't wanted, while others of its picture are. Beside a loss its
+    /// number stays free.
+    pub fn leave_out(&mut self, source: SourceId, meta: &PacketMeta) {
+        if self.live && self.current.source() == Some(source) {
+            self.current.discard(meta, Unit::Frame);
+        }
     }
 
     /// The slot's RTP time of a source's RTP time, for sender reports; none while nothing is sent.

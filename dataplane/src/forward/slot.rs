@@ -378,9 +378,8 @@ impl Slot {
             });
             marked.marker |= own.ends_picture(meta);
             if self.shows(source) && !own.includes(meta) {
-                // Beside a loss its number stays free: of another layer, it is of no use even so.
                 self.is_thinned_out(aim, own.layer(), meta);
-                self.rewriter.discard(source, meta);
+                self.rewriter.leave_out(source, meta);
                 return Err(Withheld::Dropped);
             }
         }

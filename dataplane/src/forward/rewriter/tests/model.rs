@@ -250,7 +250,7 @@ impl Call {
                 self.layers.follow(meta, self.aim);
                 marked.marker |= self.layers.ends_picture(meta);
                 if !self.layers.includes(meta) {
-                    self.rewriter.discard(id, meta);
+                    self.rewriter.leave_out(id, meta);
                     return false;
                 }
             }
@@ -326,6 +326,10 @@ fn check_neighbours(shape: Shape, before: &Emitted, after: &Emitted, same_frame:
                 let own = after.source_picture.zip(before.source_picture);
                 let own = own.map(|(new, old)| (new - old) as u16 & 0x7fff);
                 assert_eq!(Some(step), own, "{before:?} {after:?}");
+                assert!(
+                    same_frame || before.out.marker,
+                    "a picture without an end: {before:?} {after:?}"
+                );
             }
             Shape::Scalable => assert!(step < 0x4000, "ids rise: {before:?} {after:?}"),
         }
