@@ -197,6 +197,15 @@ describe("the peer connection", () => {
     expect(screen.contentHint).toBe("detail");
   });
 
+  it("leaves lines alone when it is closed while a track is put into them", async () => {
+    const { peer, connection } = make();
+    await peer.setTrack("screen", fakeTrack("video"));
+    const over = peer.setTrack("screen", null);
+    peer.close();
+    await over;
+    expect(connection.lines[0]?.direction).toBe("sendonly");
+  });
+
   it("ends the line of a share that is over, and takes it again for the next", async () => {
     const { peer, connection, offers } = make();
     await peer.setTrack("camera", fakeTrack("video"));

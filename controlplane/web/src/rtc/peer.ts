@@ -98,6 +98,8 @@ export class Peer {
     // A line that the answer refused is stopped for good (RFC 8829 section 4.1.10).
     if (line && line.currentDirection !== "stopped") {
       await line.sender.replaceTrack(track);
+      // Whoever leaves meanwhile has no line to turn any more.
+      if (this.closed) return;
       // A camera that is off stays a line of its own; a share that is over is gone.
       const direction = track || !SHARED.has(source) ? "sendonly" : "inactive";
       if (line.direction !== direction) {
