@@ -120,15 +120,22 @@ for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE
       let hold = () => undefined;
       await alice.page.routeWebSocket(/\/ws\b/, (page) => {
         const server = page.connectToServer();
-        let camera;
+        const cameras = new Set();
         let slot;
+        let paused = false;
         server.onMessage((frame) => {
           const message = JSON.parse(String(frame));
-          if (message.type === "track_published" && message.kind === "video") camera = message.track_id;
-          if (message.type === "slot" && message.track_id === camera) slot = message;
-          page.send(frame);
+          // Her own camera is none that she is shown.
+          if (message.type === "track_published" && message.kind === "video") cameras.add(message.track_id);
+          if (message.type !== "slot" || !cameras.has(message.track_id)) return page.send(frame);
+          // The layer may change meanwhile: then it is the new one that is held back.
+          slot = message;
+          page.send(JSON.stringify(paused ? { ...slot, paused } : slot));
         });
-        hold = (paused) => page.send(JSON.stringify({ ...slot, paused }));
+        hold = (held) => {
+          paused = held;
+          page.send(JSON.stringify({ ...slot, paused }));
+        };
       });
       await alice.createMeeting(server.origin, "Held back");
       await alice.enter();
