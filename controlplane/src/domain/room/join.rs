@@ -193,7 +193,7 @@ impl Room {
             room: self.id.to_string(),
             identity: identity.to_string(),
             role,
-            permissions: permissions.into(),
+            permissions,
             resume,
             resumed,
             participants: others.take(limit).map(Member::public).collect(),

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use kall_shared::id::{Identity, Mid, Rid, SessionId, TrackId};
-use kall_shared::link::SlotSnapshot;
+use kall_shared::link::{Request, SlotSnapshot};
 use kall_shared::media::{Kind, SessionDescription, SessionParams, SlotWish, Source};
-use kall_shared::signalling::{self, Role, ServerMessage};
+use kall_shared::signalling::{self, Permissions, Role, ServerMessage};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::handle::{MediaSession, MediaTrack};
 use super::resource::{Purpose, View};
 use crate::domain::outbox::Outbox;
-use crate::domain::permission::{Narrowing, Permissions};
+use crate::domain::permission::{self, Narrowing};
 
 /// Unwanted tracks in a label: 48 bytes each at most, so half of what a label may have.
 const LABEL_UNWANTED_MAX: usize = 256;
@@ -225,6 +225,20 @@ impl Session {
         session
     }
 
+    /// Notes what a slot is to show from now on, and gives the request that makes it so.
+    pub(super) fn set_slot(&mut self, mid: Mid, track: Option<TrackId>, wish: SlotWish) -> Request {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.mid == mid) {
+            slot.wanted.clone_from(&track);
+            slot.wish = wish;
+        }
+        Request::SetSlot {
+            session: self.id,
+            mid,
+            track,
+            wish,
+        }
+    }
+
     pub(super) fn has_free_video_slot(&self) -> bool {
         let mut video = self.slots.iter().filter(|slot| slot.kind == Kind::Video);
         video.any(|slot| slot.wanted.is_none())
@@ -286,7 +300,7 @@ pub(super) struct Label {
 
 impl Member {
     pub(super) fn permissions(&self) -> Permissions {
-        Permissions::narrowed(self.role, self.narrowing)
+        permission::narrowed(self.role, self.narrowing)
     }
 
     pub(super) fn is_connection(&self, id: u64) -> bool {

@@ -320,16 +320,7 @@ impl Room {
                     .as_ref()
                     .map_or_else(SlotWish::default, |candidate| wish::of_source(candidate.source));
                 let track = candidate.map(|candidate| candidate.track);
-                if let Some(slot) = session.slots.iter_mut().find(|slot| slot.mid == mid) {
-                    slot.wanted.clone_from(&track);
-                    slot.wish = wish;
-                }
-                self.context.media.tell(Request::SetSlot {
-                    session: session.id,
-                    mid,
-                    track,
-                    wish,
-                });
+                self.context.media.tell(session.set_slot(mid, track, wish));
             }
         }
     }

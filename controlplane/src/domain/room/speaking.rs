@@ -1,7 +1,6 @@
 //! Who speaks: everybody is told, and sees it.
 
 use kall_shared::id::Identity;
-use kall_shared::link::Request;
 use kall_shared::media::{Kind, Source};
 use kall_shared::signalling::ServerMessage;
 
@@ -95,15 +94,7 @@ impl Room {
             return;
         };
         let wish = wish::of_source(camera.source);
-        if let Some(slot) = session.slots.iter_mut().find(|slot| slot.mid == mid) {
-            slot.wanted = Some(camera.track.clone());
-            slot.wish = wish;
-        }
-        self.context.media.tell(Request::SetSlot {
-            session: session.id,
-            mid,
-            track: Some(camera.track.clone()),
-            wish,
-        });
+        let request = session.set_slot(mid, Some(camera.track.clone()), wish);
+        self.context.media.tell(request);
     }
 }

@@ -142,16 +142,8 @@ impl Room {
         };
         for (mid, candidate) in slots::fill(&session.slots, candidates, &member.unwanted) {
             let wish = wish::of_source(candidate.source);
-            if let Some(slot) = session.slots.iter_mut().find(|slot| slot.mid == mid) {
-                slot.wanted = Some(candidate.track.clone());
-                slot.wish = wish;
-            }
-            self.context.media.tell(Request::SetSlot {
-                session: session.id,
-                mid,
-                track: Some(candidate.track),
-                wish,
-            });
+            let request = session.set_slot(mid, Some(candidate.track), wish);
+            self.context.media.tell(request);
         }
     }
 
