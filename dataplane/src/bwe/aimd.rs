@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::TELLING_SHARE;
 use super::busy_rate::Busy;
 use crate::time::Time;
 
@@ -48,9 +49,6 @@ const INCREASE_PER_SECOND: f64 = 1.08;
 /// much again would fit.
 const ACKED_FACTOR: f64 = 1.2;
 const ACKED_EXTRA_BPS: f64 = 10_000.0;
-
-/// What is sent is this share of the estimate at least, or how fast it arrives says little of what would.
-const TELLING_SHARE: f64 = 0.5;
 
 /// Least additive increase, bits per second in each second.
 const ADDITIVE_MIN_BPS: f64 = 4_000.0;

@@ -17,6 +17,7 @@ mod observations;
 use std::time::Duration;
 
 use self::observations::{Observations, Summary};
+use super::TELLING_SHARE;
 use crate::time::Time;
 
 /// Loss that is always tolerated, for stray packets get lost everywhere.
@@ -44,9 +45,6 @@ const STANDING: Duration = Duration::from_millis(25);
 /// Difference of log-likelihoods that decides for an overflow. Losses come in bursts, so that packets are
 /// worth less than as many independent draws; six is one in four hundred for those.
 const OVERFLOW: f64 = 6.0;
-
-/// What is sent is this share of the estimate at least, or what arrives of it says little of what would.
-const TELLING_SHARE: f64 = 0.5;
 
 /// What is left of the estimate, besides what is lost, when less is sent than it allows.
 const FALL: f64 = 0.85;

@@ -45,6 +45,10 @@ pub const ESTIMATE_START: u64 = 1_000_000;
 /// what is sent and what was acknowledged in the same measure, which is all that matters.
 pub const OVERHEAD_BYTES: usize = 28;
 
+/// What is sent is this share of the estimate at least, or what arrives of it on a congested path says little of
+/// what would.
+const TELLING_SHARE: f64 = 0.5;
+
 /// A rate as the integer the outside sees, within the bounds.
 fn bounded(bps: f64) -> u64 {
     // Saturates, and takes what is no number for zero.
