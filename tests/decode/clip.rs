@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kall_tests::annex_b::access_units;
 use rtp::codecs::av1::Av1Payloader;
 use rtp::codecs::h264::H264Payloader;
 use rtp::codecs::vp8::Vp8Payloader;
@@ -210,7 +211,7 @@ fn read(coding: Coding, size: (u16, u16), file: &Path) -> Vec<Frame> {
     let bytes = fs::read(file).expect("ffmpeg wrote it");
     let coded = match coding {
         Coding::Vp8 | Coding::Vp8Temporal | Coding::Vp9 | Coding::Av1 => ivf(&bytes),
-        Coding::H264 => access_units(&bytes),
+        Coding::H264 => access_units(&bytes).map(Bytes::copy_from_slice).collect(),
     };
     assert_eq!(
         coded.len(),
@@ -276,20 +277,6 @@ fn ivf(file: &[u8]) -> Vec<Bytes> {
         rest = &after[len..];
     }
     frames
-}
-
-/// Pictures of an Annex B stream, each with its start codes; all begin with a delimiter.
-fn access_units(file: &[u8]) -> Vec<Bytes> {
-    let delimiter = [0, 0, 0, 1, 9];
-    let starts: Vec<usize> = (0..file.len())
-        .filter(|at| file[*at..].starts_with(&delimiter))
-        .collect();
-    let ends = starts.iter().skip(1).copied().chain([file.len()]);
-    starts
-        .iter()
-        .zip(ends)
-        .map(|(start, end)| Bytes::copy_from_slice(&file[*start..end]))
-        .collect()
 }
 
 /// NAL units of an Annex B stream, without their start codes.

@@ -6,6 +6,7 @@
 
 pub use kall_network as network;
 
+pub mod annex_b;
 mod dependencies;
 pub mod process;
 pub mod server;

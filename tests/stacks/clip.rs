@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kall_tests::annex_b::access_units;
 use webrtc::media::io::ogg_reader::OggReader;
 
 use crate::ffmpeg::{self, text};
@@ -91,7 +92,7 @@ impl Clip {
 
         let bytes = fs::read(&video).expect("ffmpeg wrote it");
         let pictures = match coding {
-            Coding::H264 => access_units(&bytes),
+            Coding::H264 => access_units(&bytes).map(Bytes::copy_from_slice).collect(),
             Coding::Vp8 | Coding::Vp9 => ivf(&bytes),
         };
         assert_eq!(pictures.len() as u64, RATE * SECONDS, "every picture is coded");
@@ -151,18 +152,4 @@ pub(crate) fn to_ivf(coding: Coding, pictures: &[Bytes]) -> Vec<u8> {
         file.extend_from_slice(picture);
     }
     file
-}
-
-/// Pictures of an Annex B stream, each with its start codes; all begin with a delimiter.
-fn access_units(file: &[u8]) -> Vec<Bytes> {
-    let delimiter = [0, 0, 0, 1, 9];
-    let starts: Vec<usize> = (0..file.len())
-        .filter(|at| file[*at..].starts_with(&delimiter))
-        .collect();
-    let ends = starts.iter().skip(1).copied().chain([file.len()]);
-    starts
-        .iter()
-        .zip(ends)
-        .map(|(start, end)| Bytes::copy_from_slice(&file[*start..end]))
-        .collect()
 }

@@ -1,17 +1,14 @@
 // Every page and its states, at the width of a desktop and of a phone; pictures go to artifacts/.
 
 import assert from "node:assert/strict";
-import path from "node:path";
 import { after, before, describe, test } from "node:test";
 
 import { DENIED, FAKE_DEVICES, NO_DEVICES, launch, media } from "../lib/browser.js";
 import { withEvidence } from "../lib/evidence.js";
 import { DESKTOP, PHONE, Person } from "../lib/meeting.js";
-import { artifactFolder } from "../lib/paths.js";
+import { photographer } from "../lib/screens.js";
 import { Server } from "../lib/server.js";
 import { until } from "../lib/wait.js";
-
-const screens = artifactFolder("screens");
 
 for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
   describe(`pages on a ${device}`, () => {
@@ -32,13 +29,7 @@ for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE
       return Person.arrive(browsers[key], name, { viewport });
     };
 
-    /** Takes the picture and asserts that nothing lies outside the page's width. */
-    const shot = async (person, name) => {
-      const wide = await person.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-      await person.page.screenshot({ path: path.join(screens, `${name}-${device}.png`) });
-      assert.ok(wide <= 0, `${name} is ${wide} px wider than a ${device}`);
-      person.assertContent();
-    };
+    const shot = photographer(device);
 
     const run = (name, body) =>
       test(name, async () => {

@@ -2,18 +2,15 @@
 // artifacts/.
 
 import assert from "node:assert/strict";
-import path from "node:path";
 import { after, before, describe, test } from "node:test";
 
 import { FAKE_DEVICES, launch, picture } from "../lib/browser.js";
 import { withEvidence } from "../lib/evidence.js";
 import { DESKTOP, PHONE, Person } from "../lib/meeting.js";
-import { artifactFolder } from "../lib/paths.js";
+import { photographer } from "../lib/screens.js";
 import { Server } from "../lib/server.js";
 import { voiceFlag } from "../lib/voice.js";
 import { until } from "../lib/wait.js";
-
-const screens = artifactFolder("screens");
 
 /** The screen that somebody shares, as another sees it. */
 const screenOf = (person, name) => person.page.locator(`[data-testid="screen-tile"][data-name="${name}"]`);
@@ -47,12 +44,7 @@ for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE
       await server?.remove();
     });
 
-    const shot = async (person, name) => {
-      const wide = await person.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-      await person.page.screenshot({ path: path.join(screens, `${name}-${device}.png`) });
-      assert.ok(wide <= 0, `${name} is ${wide} px wider than a ${device}`);
-      person.assertContent();
-    };
+    const shot = photographer(device);
 
     const run = (name, body) =>
       test(name, async () => {

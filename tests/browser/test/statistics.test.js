@@ -2,17 +2,14 @@
 // the server holds back; pictures go to artifacts/.
 
 import assert from "node:assert/strict";
-import path from "node:path";
 import { after, before, describe, test } from "node:test";
 
 import { launch, media } from "../lib/browser.js";
 import { withEvidence } from "../lib/evidence.js";
 import { DESKTOP, PHONE, Person } from "../lib/meeting.js";
-import { artifactFolder } from "../lib/paths.js";
+import { photographer } from "../lib/screens.js";
 import { Server } from "../lib/server.js";
 import { until } from "../lib/wait.js";
-
-const screens = artifactFolder("screens");
 
 for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
   describe(`what a ${device} shows of the connection`, () => {
@@ -27,12 +24,7 @@ for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE
       await server?.remove();
     });
 
-    const shot = async (person, name) => {
-      const wide = await person.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-      await person.page.screenshot({ path: path.join(screens, `${name}-${device}.png`) });
-      assert.ok(wide <= 0, `${name} is ${wide} px wider than a ${device}`);
-      person.assertContent();
-    };
+    const shot = photographer(device);
 
     const run = (name, body) =>
       test(name, async () => {

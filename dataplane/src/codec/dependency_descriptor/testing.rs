@@ -71,14 +71,14 @@ pub(crate) fn l3t3_key(offset: u8) -> Structure {
     Structure::new(offset, &templates, 9, &chains, 3, Some(&sizes)).expect("well-formed")
 }
 
-/// The descriptor of a frame in one packet that follows a template to the letter.
-pub(crate) fn describe(structure: &Structure, template: u8, number: u16, attach: bool) -> Vec<u8> {
+/// The descriptor of a frame that follows a template to the letter, more packets of it to come.
+pub(super) fn frame(structure: &Structure, template: u8, number: u16, attach: bool) -> Descriptor {
     let template_id = (structure.offset + template) & 0x3f;
     let own = structure.template(template_id).expect("it is there");
-    let descriptor = Descriptor {
+    Descriptor {
         mandatory: Mandatory {
             start_of_frame: true,
-            end_of_frame: true,
+            end_of_frame: false,
             template_id,
             frame_number: number,
         },
@@ -89,7 +89,13 @@ pub(crate) fn describe(structure: &Structure, template: u8, number: u16, attach:
         indications: own.indications,
         references: own.references,
         chains: own.chains,
-    };
+    }
+}
+
+/// The descriptor of a frame in one packet that follows a template to the letter.
+pub(crate) fn describe(structure: &Structure, template: u8, number: u16, attach: bool) -> Vec<u8> {
+    let mut descriptor = frame(structure, template, number, attach);
+    descriptor.mandatory.end_of_frame = true;
     let mut buf = [0; LEN_MAX];
     let len = descriptor.write(Some(structure), &mut buf).expect("fits");
     buf[..len].to_vec()

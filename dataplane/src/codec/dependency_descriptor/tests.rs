@@ -1,28 +1,7 @@
 use proptest::prelude::*;
 
-use super::testing::{l1t3, l3t3_key};
+use super::testing::{frame, l1t3, l3t3_key};
 use super::*;
-
-/// The descriptor of a frame that follows a template to the letter.
-fn frame(structure: &Structure, template: u8, number: u16, attach: bool) -> Descriptor {
-    let template_id = (structure.offset + template) & 0x3f;
-    let own = structure.template(template_id).expect("it is there");
-    Descriptor {
-        mandatory: Mandatory {
-            start_of_frame: true,
-            end_of_frame: false,
-            template_id,
-            frame_number: number,
-        },
-        attached: attach.then(|| structure.clone()),
-        active_targets: None,
-        spatial: own.spatial,
-        temporal: own.temporal,
-        indications: own.indications,
-        references: own.references,
-        chains: own.chains,
-    }
-}
 
 fn written(descriptor: &Descriptor, known: Option<&Structure>) -> Vec<u8> {
     let mut buf = [0xff; LEN_MAX];

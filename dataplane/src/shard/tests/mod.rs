@@ -348,8 +348,13 @@ fn got(packet: &[u8]) -> Got {
 }
 
 fn check_of(description: &SessionDescription) -> Vec<u8> {
+    check_from(description, "peer")
+}
+
+/// A nominating check of the peer with this user fragment.
+fn check_from(description: &SessionDescription, theirs: &str) -> Vec<u8> {
     let mut buf = [0; 500];
-    let username = format!("{}:peer", description.ufrag);
+    let username = format!("{}:{theirs}", description.ufrag);
     let request = BindingRequest {
         transaction_id: TransactionId([5; 12]),
         username: username.as_bytes(),

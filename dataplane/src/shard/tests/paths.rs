@@ -36,22 +36,6 @@ fn offer(world: &mut World, peer: &Peer, params: SessionParams) -> SessionDescri
     }
 }
 
-fn nominating_check(description: &SessionDescription, theirs: &str) -> Vec<u8> {
-    let mut buf = [0; 500];
-    let username = format!("{}:{theirs}", description.ufrag);
-    let request = BindingRequest {
-        transaction_id: TransactionId([6; 12]),
-        username: username.as_bytes(),
-        password: description.pwd.as_bytes(),
-        priority: 1,
-        role: Role::Controlling(1),
-        use_candidate: true,
-        nomination: None,
-    };
-    let len = write_binding_request(&mut buf, &request).expect("fits");
-    buf[..len].to_vec()
-}
-
 #[test]
 fn an_ice_restart_keeps_the_session_and_its_keys() {
     let (mut world, mut ada, mut bob) = two();
@@ -85,7 +69,7 @@ fn an_ice_restart_keeps_the_session_and_its_keys() {
     // Another address, the new credentials, the same streams.
     let old = ada.address;
     ada.address = at(2001);
-    world.receive(ada.address, &mut nominating_check(&next, "renewed"));
+    world.receive(ada.address, &mut check_from(&next, "renewed"));
     world.send(&mut ada, opus(3, MIC, b"after"));
     let got = world.media_of(&mut bob);
     assert_eq!(got.len(), 1);
@@ -158,7 +142,7 @@ fn a_nat_that_forgot_moves_the_path_and_the_estimate_begins_anew() {
 fn media_on_another_validated_path_moves_a_silent_one() {
     let (mut world, mut ada, mut bob) = two();
     // Two addresses, the second without nomination: nominated stays the first.
-    let mut probe = nominating_check(&ada.description, "peer");
+    let mut probe = check_from(&ada.description, "peer");
     world.receive(at(2002), &mut probe);
     world.check(&ada);
     assert_eq!(world.counter("path_changes"), 2);

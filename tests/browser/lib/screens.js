@@ -1,0 +1,23 @@
+// Pictures of pages, for people to look at.
+
+import assert from "node:assert/strict";
+import path from "node:path";
+
+import { artifactFolder } from "./paths.js";
+
+const screens = artifactFolder("screens");
+
+/**
+ * What takes a person's page into artifacts/, and asserts that nothing lies outside the page's width.
+ *
+ * @param {string} device
+ */
+export function photographer(device) {
+  /** @param {import("./meeting.js").Person} person @param {string} name */
+  return async (person, name) => {
+    const wide = await person.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    await person.page.screenshot({ path: path.join(screens, `${name}-${device}.png`) });
+    assert.ok(wide <= 0, `${name} is ${wide} px wider than a ${device}`);
+    person.assertContent();
+  };
+}
