@@ -17,7 +17,7 @@ FUZZ_SECONDS ?= 30
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=PATH,CI)
 
 .PHONY: help run test test-full lint audit build programs unit web-test browser release bench fuzz \
-	decode stacks shaped shaped-page tools-build tools-test tools-fuzz tools-media tools-stacks
+	decode stacks shaped shaped-page simulations simulate soak tools-build tools-test tools-fuzz tools-media tools-stacks
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -77,6 +77,18 @@ shaped: tools-media programs $(BROWSER)/node_modules/.package-lock.json ## A bro
 
 shaped-page: shaped ## The same, and its figures as the page SHAPED.md
 	cp artifacts/shaped/figures.md SHAPED.md
+
+# Optimised: a call is simulated some hundred times as fast as it lasts.
+SIMULATE := cargo run --quiet --profile simulation --locked -p kall-simulation --bin simulate --
+
+simulations: tools-build ## Every simulated call; the table is SIMULATIONS.md
+	$(SIMULATE) report SIMULATIONS.md
+
+simulate: tools-build ## One simulated call with its time line: SCENARIO=name SEED=n
+	@$(SIMULATE) replay $(or $(SCENARIO),$(error SCENARIO=name of a file in tests/simulation/scenarios)) $(or $(SEED),1)
+
+soak: tools-build ## Simulated calls from SEEDS new seeds; one of them with SCENARIO=name, again with FIRST=seed
+	$(SIMULATE) soak $(or $(SEEDS),1000) $(addprefix --scenario ,$(SCENARIO)) $(addprefix --first ,$(FIRST))
 
 fuzz: tools-fuzz ## Every fuzz target for FUZZ_SECONDS
 	dataplane/fuzz/run.sh $(FUZZ_SECONDS)

@@ -118,7 +118,7 @@ impl Aimd {
             Usage::Over => {
                 // Not while the queue is too young to tell what it drains at.
                 if let Some(busy) = measured.busy
-                    && self.may_decrease(now, busy.arrived, rtt)
+                    && self.may_decrease(now, busy, rtt)
                 {
                     self.decrease(now, busy);
                 }
@@ -134,15 +134,22 @@ impl Aimd {
         self.updated = now;
     }
 
-    fn may_decrease(&self, now: Time, acked: f64, rtt: Duration) -> bool {
+    fn may_decrease(&self, now: Time, busy: Busy, rtt: Duration) -> bool {
         let interval = rtt.clamp(DECREASE_INTERVAL_MIN, DECREASE_INTERVAL_MAX) + REACTION;
-        self.decreased.is_none_or(|last| now.since(last) >= interval) || acked < self.estimate / 2.0
+        // Much less arrives than was thought: at once. That little arrives of little tells nothing.
+        let far_below = self.is_telling(busy) && busy.arrived < self.estimate / 2.0;
+        self.decreased.is_none_or(|last| now.since(last) >= interval) || far_below
+    }
+
+    /// Whether enough was sent to know what the call would get.
+    fn is_telling(&self, busy: Busy) -> bool {
+        busy.sent >= TELLING_SHARE * self.estimate
     }
 
     fn decrease(&mut self, now: Time, busy: Busy) {
         self.decreased = Some(now);
         let acked = busy.arrived;
-        if busy.sent < TELLING_SHARE * self.estimate {
+        if !self.is_telling(busy) {
             // Whoever sends much less than it may does not know what it would get. It yields in the proportion
             // in which the queue stretches what it sends, as others do, and not down to what it happens to
             // send.

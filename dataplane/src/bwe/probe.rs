@@ -149,6 +149,10 @@ impl Prober {
     /// Takes what could be made use of.
     pub(super) fn set_demand(&mut self, now: Time, demand: Demand) {
         let more = demand.next_step_bps > self.demand.next_step_bps;
+        // What somebody wanted before there was nothing to want is another matter.
+        if self.demand.next_step_bps.is_none() {
+            self.interval = INTERVAL_MIN;
+        }
         self.demand = demand;
         // Steps that were out of reach stay so when others are added.
         if more && self.interval == INTERVAL_MIN {

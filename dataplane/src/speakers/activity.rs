@@ -113,6 +113,11 @@ impl Activity {
         };
     }
 
+    /// Loud samples of the last second.
+    pub(super) fn loud(&self) -> u8 {
+        self.loud
+    }
+
     /// How much is spoken now.
     pub(super) fn score(&mut self, now: Time) -> Score {
         self.advance(now);

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::shard::slab::{Key, Slab};
 use crate::time::Time;
-use activity::Activity;
+use activity::{Activity, Score};
 use stage::{Claim, Stage};
 
 /// Most sounds that one listener hears: as many slots as an offer may have for them.
@@ -32,12 +32,16 @@ const DECIDE: Duration = Duration::from_millis(100);
 /// Between two changes of who speaks: pictures that jump faster show nobody.
 const CHANGE_SPACING: Duration = Duration::from_secs(1);
 
-/// Spoken syllables of the last second, as [`activity`] counts them, without which nobody takes over from
-/// whoever is silent: a cough is one.
-const PHRASE: u8 = 2;
+/// Loud samples of the last second, as [`activity`] counts them, without which nobody takes over from whoever
+/// is silent. A cough dies away over half as many, and however short somebody's syllables are, he has spoken
+/// as many after three of them.
+const PHRASE: u8 = 12;
 
 /// Somebody silent for so long pauses: words are closer together.
 const PAUSE: Duration = Duration::from_millis(300);
+
+/// What one spoken syllable lasts in the measure.
+const SYLLABLE: Duration = Duration::from_millis(100);
 
 /// Somebody silent for so long has finished.
 const FINISHED: Duration = Duration::from_secs(2);
@@ -91,6 +95,22 @@ impl Talker {
         } else {
             Claim::Speaking(self.loudness)
         }
+    }
+
+    /// The score that somebody else must beat to speak instead of this one. What was said before a pause
+    /// counts for less the longer it lasts, or a lively speaker would be shown for most of a second after
+    /// another one has taken the word, and for longer if that one draws breath just then.
+    fn defence(&mut self, now: Time) -> Score {
+        let mut score = self.activity.score(now);
+        let silent_for = self.spoke_at.map_or(FINISHED, |at| now.since(at));
+        if silent_for >= PAUSE {
+            let syllables = silent_for.as_millis() / SYLLABLE.as_millis();
+            // At most ten of them count anyway.
+            score.long = score
+                .long
+                .saturating_sub(u8::try_from(syllables).unwrap_or(u8::MAX));
+        }
+        score
     }
 
     /// A packet came. Whether the talker may ask for a place.
@@ -314,7 +334,7 @@ impl Contest {
         let dominant = self
             .speaker
             .and_then(|speaker| self.talkers.get_mut(speaker))
-            .map(|speaker| speaker.activity.score(now))
+            .map(|speaker| speaker.defence(now))
             .unwrap_or_default();
         let mut best = None;
         for (key, talker) in self.talkers.iter_mut() {
@@ -322,7 +342,7 @@ impl Contest {
                 continue;
             }
             let score = talker.activity.score(now);
-            if score.long >= PHRASE
+            if talker.activity.loud() >= PHRASE
                 && score.takes_over_from(dominant)
                 && best.is_none_or(|(_, medium)| score.medium > medium)
             {

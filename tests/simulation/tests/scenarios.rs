@@ -1,14 +1,44 @@
-//! Runs repeat.
+//! Every scenario with all its seeds, those that failed once included; and that runs repeat.
 
-use kall_simulation::{Scenario, run};
+use kall_simulation::{Run, Scenario, run};
+
+/// One test for each scenario, so that they run beside each other and a red one has a name.
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        const TESTED: &[&str] = &[$(stringify!($name)),*];
+        $(
+            #[test]
+            fn $name() {
+                holds(stringify!($name));
+            }
+        )*
+    };
+}
+
+scenarios! {
+    bursty_loss
+    capacity_step_down
+    capacity_step_up
+    congested_feedback
+    h264_layers
+    join_storm
+    loss_20
+    loss_5
+    pause_and_resume
+    publisher_reconnect
+    rtt_300
+    several_flows
+    steady
+    switches_under_loss
+    talkers_1000
+    talkers_20
+    thumbnails
+    variable_capacity
+}
 
 #[test]
-fn every_scenario_can_be_read() {
-    let names = Scenario::names().expect("the folder");
-    assert!(!names.is_empty());
-    for name in names {
-        Scenario::load(&name).expect("a legal scenario");
-    }
+fn every_scenario_has_a_test() {
+    assert_eq!(Scenario::names().expect("the folder"), TESTED);
 }
 
 #[test]
@@ -19,4 +49,26 @@ fn a_seed_is_a_run() {
     assert_eq!(first.timeline, again.timeline);
     assert_eq!(first.verdicts, again.verdicts);
     assert_ne!(first.trace, other.trace);
+}
+
+fn holds(name: &str) {
+    let scenario = Scenario::load(name).expect("a legal scenario");
+    let failed: Vec<String> = scenario
+        .all_seeds()
+        .map(|seed| run(&scenario, seed))
+        .filter(|run| !run.holds())
+        .map(|run| failure(name, &run))
+        .collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+fn failure(name: &str, run: &Run) -> String {
+    let mut said = format!("make simulate SCENARIO={name} SEED={}\n", run.seed);
+    for verdict in run.verdicts.iter().filter(|verdict| !verdict.holds) {
+        said += &format!(
+            "    {}: {}, required {}\n",
+            verdict.oracle, verdict.measured, verdict.required
+        );
+    }
+    said
 }

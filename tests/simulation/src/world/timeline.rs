@@ -48,6 +48,14 @@ impl World<'_> {
                 lines.push((estimated.at, format!("{name} estimate {kbps}{capacity} kbit/s")));
             }
         }
+        for turn in &self.turns {
+            lines.push((turn.from, format!("person {} begins to speak", turn.person)));
+            lines.push((turn.until, format!("person {} ends", turn.person)));
+        }
+        for (at, peer) in &self.measures.speakers {
+            let person = self.peers[*peer].peer.person;
+            lines.push((*at, format!("person {person} is announced")));
+        }
         for (at, peer, muted) in &self.muted {
             let what = if *muted { "off" } else { "on" };
             lines.push((*at, format!("camera of peer {peer} {what}")));
