@@ -12,6 +12,7 @@
 
 pub mod addresses;
 pub mod affinity;
+pub mod clients;
 pub mod clock;
 mod cmsg;
 pub mod control;

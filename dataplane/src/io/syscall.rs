@@ -139,8 +139,8 @@ impl SyscallDriver {
     }
 }
 
-/// Memory for one recvmmsg.
-struct ReceiveSlots {
+/// Memory for one recvmmsg, of whatever socket.
+pub(super) struct ReceiveSlots {
     headers: Box<[libc::mmsghdr]>,
     iovecs: Box<[libc::iovec]>,
     names: Box<[[u8; sockaddr::LEN_MAX]]>,
@@ -149,8 +149,12 @@ struct ReceiveSlots {
     slot_len: usize,
 }
 
+// SAFETY: its pointers go into memory that it owns and that does not move with it; they are set anew before each
+// use, and the kernel keeps none of them.
+unsafe impl Send for ReceiveSlots {}
+
 impl ReceiveSlots {
-    fn new(slot_len: usize) -> Self {
+    pub(super) fn new(slot_len: usize) -> Self {
         // SAFETY: all-zero is a valid mmsghdr: null pointers with zero lengths.
         let header: libc::mmsghdr = unsafe { std::mem::zeroed() };
         let iovec = libc::iovec {
@@ -168,7 +172,7 @@ impl ReceiveSlots {
     }
 
     /// One recvmmsg: how many messages it gave.
-    fn fill(&mut self, fd: RawFd) -> io::Result<usize> {
+    pub(super) fn fill(&mut self, fd: RawFd) -> io::Result<usize> {
         for (index, payload) in self.payloads.chunks_exact_mut(self.slot_len).enumerate() {
             self.iovecs[index] = libc::iovec {
                 iov_base: payload.as_mut_ptr().cast(),
@@ -201,7 +205,7 @@ impl ReceiveSlots {
         Ok((count as usize).min(RECEIVE_BATCH))
     }
 
-    fn message(&mut self, index: usize) -> Message<'_> {
+    pub(super) fn message(&mut self, index: usize) -> Message<'_> {
         let header = &self.headers[index];
         let start = index * self.slot_len;
         let len = (header.msg_len as usize).min(self.slot_len);

@@ -87,6 +87,14 @@ impl UdpSocket {
         (!self.local.ip().is_unspecified()).then(|| self.local.ip())
     }
 
+    /// Sends one datagram, never waiting.
+    ///
+    /// # Errors
+    /// What the kernel said; the datagram is lost then.
+    pub fn send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        self.socket.send_to(datagram, &to.into()).map(drop)
+    }
+
     /// Asks for large buffers, beyond `net.core.*mem_max` where the process may, and logs the result: a
     /// burst that does not fit is lost without an error.
     fn grow_buffers(&self) -> io::Result<()> {
