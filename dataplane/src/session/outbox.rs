@@ -109,6 +109,11 @@ impl Outbox {
         before - self.video.len()
     }
 
+    /// The pictures' packets that wait, in their order.
+    pub fn video(&self) -> impl Iterator<Item = &Item> {
+        self.video.iter()
+    }
+
     /// How many wait for their turn on the path.
     #[must_use]
     pub fn paced_len(&self) -> usize {

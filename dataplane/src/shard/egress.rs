@@ -11,8 +11,8 @@ use kall_shared::media::{Extension, Kind};
 use super::Shard;
 use super::counters::Counters;
 use super::slab::{Key, Slab};
-use super::transmit::TransmitBatch;
-use super::write::{Write, padding};
+use super::transmit::{EVEN_MAX, MAX_SEGMENTS, TransmitBatch};
+use super::write::{Even, Write, padding};
 use crate::bwe::Class;
 use crate::forward::publication::{LayerStream, Publication};
 use crate::forward::rewriter::Withheld;
@@ -22,7 +22,7 @@ use crate::rtp::packet_ring::PacketMeta;
 use crate::session::Session;
 use crate::session::downstream::{Downstream, Feedback};
 use crate::session::formats::opus_pt;
-use crate::session::outbox::Item;
+use crate::session::outbox::{Item, Outbox};
 use crate::session::transport::Keyed;
 use crate::time::Time;
 use crate::wire::rtp::HeaderFields;
@@ -253,6 +253,7 @@ impl Turn<'_> {
                 transport,
                 now,
                 slot,
+                even: Even::Not,
             };
             let sealed = write.parameter_sets(
                 sets,
@@ -269,6 +270,14 @@ impl Turn<'_> {
             }
         }
         let transport = session.downstream.next_number(slot);
+        let even = if video {
+            match batch.segment(to, from) {
+                Some(segment) => Even::To(segment),
+                None => Even::By(longest_of_run(self.publications, &session.outbox, payload.len())),
+            }
+        } else {
+            Even::Not
+        };
         let write = Write {
             codec,
             published: stream.codec.codec,
@@ -281,6 +290,7 @@ impl Turn<'_> {
             transport,
             now,
             slot,
+            even,
         };
         let sealed = write.primary(&fields, out.seq, &keyed.outbound, self.counters, batch.spare());
         let Some(len) = sealed else { return };
@@ -352,6 +362,7 @@ impl Turn<'_> {
             transport,
             now: self.now,
             slot,
+            even: Even::Not,
         };
         let len = write.retransmission(sent, &keyed.outbound, self.counters, batch.spare())?;
         self.counters.rtp_out += 1;
@@ -413,6 +424,31 @@ impl Turn<'_> {
         batch.commit(len, to, from);
         Some(())
     }
+}
+
+/// By how many bytes the longest of the packets that will follow in a run is longer than its first, whose
+/// payload has `first` bytes. What differs by more ends the run anyway.
+fn longest_of_run(publications: &Slab<Publication>, outbox: &Outbox, first: usize) -> usize {
+    let payload = |item: &Item| match *item {
+        Item::Forward {
+            publication,
+            layer,
+            seq,
+            ..
+        } => {
+            let stream = publications.get(publication)?.stream(layer)?;
+            Some(stream.ring.get(seq)?.1.len())
+        }
+        Item::Retransmit { .. } => None,
+    };
+    outbox
+        .video()
+        .take(usize::from(MAX_SEGMENTS))
+        .map_while(payload)
+        .take_while(|len| first.abs_diff(*len) <= EVEN_MAX)
+        .map(|len| len.saturating_sub(first))
+        .max()
+        .unwrap_or(0)
 }
 
 /// The slot whose retransmission stream carries probes: one that shows something, if there is one.

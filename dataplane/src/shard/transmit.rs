@@ -24,6 +24,10 @@ pub const MAX_SEGMENTS: u16 = 64;
 /// Bytes of one run: the largest UDP payload over IPv4.
 pub const MAX_RUN_BYTES: usize = 65_507;
 
+/// Bytes by which a datagram is made longer, so that it has the length of the others of its run: browsers cut a
+/// picture into packets that differ by a byte or two, and a run ends where a length differs.
+pub const EVEN_MAX: usize = 8;
+
 /// Consecutive datagrams of one destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
@@ -122,6 +126,20 @@ impl TransmitBatch {
         &mut self.buffer[self.used..end]
     }
 
+    /// The length that the next datagram for this peer must have to go on with the run, and not to end it; none
+    /// when it begins a run of its own whatever its length.
+    #[must_use]
+    pub fn segment(&self, to: TransportAddress, from: IpAddr) -> Option<usize> {
+        let last = self.runs.last()?;
+        let segment = usize::from(last.segment);
+        let joins = last.to == to
+            && last.from == from
+            && last.len as usize == segment * usize::from(last.segments)
+            && last.segments < MAX_SEGMENTS
+            && last.len as usize + segment <= MAX_RUN_BYTES;
+        joins.then_some(segment)
+    }
+
     /// Takes the first `len` bytes of [`Self::spare`] as one datagram. It joins the last run when
     /// that goes to the same peer and the lengths allow it.
     pub fn commit(&mut self, len: usize, to: impl Into<TransportAddress>, from: IpAddr) {
@@ -129,20 +147,13 @@ impl TransmitBatch {
         debug_assert!(len <= MAX_DATAGRAM && self.used + len <= self.buffer.len());
         let offset = self.used;
         self.used += len;
-        if let Some(last) = self.runs.last_mut() {
-            // A shorter segment ends a run: the kernel cuts by the first one's length.
-            let whole = last.len as usize == usize::from(last.segment) * usize::from(last.segments);
-            if last.to == to
-                && last.from == from
-                && whole
-                && len <= usize::from(last.segment)
-                && last.segments < MAX_SEGMENTS
-                && last.len as usize + len <= MAX_RUN_BYTES
-            {
-                last.len += len as u32;
-                last.segments += 1;
-                return;
-            }
+        // A shorter segment ends a run: the kernel cuts by the first one's length.
+        if self.segment(to, from).is_some_and(|segment| len <= segment)
+            && let Some(last) = self.runs.last_mut()
+        {
+            last.len += len as u32;
+            last.segments += 1;
+            return;
         }
         self.runs.push(Run {
             to,
@@ -189,6 +200,17 @@ mod tests {
         assert_eq!(shape, [(100, 3, 260), (60, 1, 60), (60, 1, 60)]);
         let first = batch.runs()[0];
         assert_eq!(batch.bytes(&first)[200..], [3; 60]);
+    }
+
+    #[test]
+    fn a_run_tells_the_length_that_goes_on_with_it() {
+        let mut batch = TransmitBatch::new();
+        assert_eq!(batch.segment(peer(1).into(), ANY_SOURCE), None);
+        push(&mut batch, 100, 1, peer(1));
+        assert_eq!(batch.segment(peer(1).into(), ANY_SOURCE), Some(100));
+        assert_eq!(batch.segment(peer(2).into(), ANY_SOURCE), None);
+        push(&mut batch, 99, 1, peer(1));
+        assert_eq!(batch.segment(peer(1).into(), ANY_SOURCE), None, "it has ended");
     }
 
     #[test]

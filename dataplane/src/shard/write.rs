@@ -7,7 +7,7 @@ use kall_shared::id::Mid;
 use kall_shared::media::{Codec, CodecParams, Extension};
 
 use super::counters::Counters;
-use super::transmit::MAX_DATAGRAM;
+use super::transmit::{EVEN_MAX, MAX_DATAGRAM};
 use crate::codec::dependency_descriptor::{self, Patch, Structure};
 use crate::codec::h264::ParameterSets;
 use crate::codec::red::Red;
@@ -44,6 +44,42 @@ pub(super) struct Write<'a> {
     pub(super) transport: Option<u16>,
     /// When it leaves.
     pub(super) now: Time,
+    /// What its length should be.
+    pub(super) even: Even,
+}
+
+/// How a packet gets the length of others, so that they leave as one run. A packet is padded by at most
+/// [`EVEN_MAX`] bytes (RFC 3550 section 5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Even {
+    /// It stays as it is.
+    Not,
+    /// So many bytes longer.
+    By(usize),
+    /// As long as this when it is sealed, if it is little shorter.
+    To(usize),
+}
+
+impl Even {
+    /// Pads the packet that is so far `len` bytes long, and gives its new length.
+    fn pad(self, len: usize, overhead: usize, buf: &mut [u8]) -> usize {
+        let missing = match self {
+            Self::Not => 0,
+            Self::By(bytes) => bytes,
+            Self::To(sealed) => sealed.saturating_sub(len + overhead),
+        };
+        if !(1..=EVEN_MAX).contains(&missing) || len + missing + overhead > MAX_DATAGRAM {
+            return len;
+        }
+        let Some(padding) = buf.get_mut(len..len + missing) else {
+            return len;
+        };
+        padding.fill(0);
+        // At most EVEN_MAX.
+        padding[missing - 1] = missing as u8;
+        buf[0] |= PADDING_BIT;
+        len + missing
+    }
 }
 
 impl Write<'_> {
@@ -61,6 +97,7 @@ impl Write<'_> {
             counters.drop_too_long += 1;
             return None;
         };
+        let plain_len = self.even.pad(plain_len, outbound.rtp_overhead(), buf);
         let sealed = outbound.seal_rtp(&mut self.slot.guard, buf, header_len, plain_len, index);
         seal_result(sealed, counters)
     }
@@ -297,3 +334,37 @@ pub(super) fn padding(
 
 /// P, the third bit of the header (RFC 3550 section 5.1).
 const PADDING_BIT: u8 = 0x20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::rtp::Packet;
+
+    #[test]
+    fn padding_evens_out_what_is_little_shorter_and_nothing_else() {
+        for (even, len) in [
+            (Even::Not, 40),
+            (Even::By(1), 41),
+            (Even::By(EVEN_MAX), 48),
+            (Even::By(EVEN_MAX + 1), 40),
+            (Even::To(16 + 40), 40),
+            (Even::To(16 + 45), 45),
+            (Even::To(16 + 49), 40),
+            (Even::To(16 + 39), 40),
+        ] {
+            let mut buf = [0x5a; 80];
+            let header_len = write_header(&mut buf, &HeaderFields::default(), &[]).unwrap();
+            assert_eq!(even.pad(40, 16, &mut buf), len, "{even:?}");
+            let packet = Packet::parse(&buf[..len]).unwrap();
+            assert_eq!(packet.payload(), vec![0x5a; 40 - header_len], "{even:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_padded_beyond_a_datagram() {
+        let mut buf = [0; MAX_DATAGRAM];
+        let len = MAX_DATAGRAM - 16 - 2;
+        assert_eq!(Even::By(3).pad(len, 16, &mut buf), len);
+        assert_eq!(Even::By(2).pad(len, 16, &mut buf), len + 2);
+    }
+}
