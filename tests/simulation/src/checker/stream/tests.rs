@@ -371,7 +371,7 @@ fn layers_that_are_left_out_to_the_end_break_no_rule() {
 
 #[test]
 fn a_layer_that_comes_back_without_a_key_picture() {
-    Layered::good(4).breaks("predicted from frame 3, which was not sent");
+    Layered::good(4).breaks("predicted from frame 9, which was not sent");
 }
 
 #[test]
