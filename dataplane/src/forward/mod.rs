@@ -1,6 +1,7 @@
 //! What turns a publisher's packets into a subscriber's: publications, slots, rewriting.
 
 pub mod allocator;
+pub mod chains;
 pub mod dependencies;
 pub mod dynacast;
 pub mod flow;
@@ -14,3 +15,4 @@ pub mod sent_window;
 pub mod slot;
 pub mod spatial;
 pub mod templates;
+pub mod turns;

@@ -11,7 +11,7 @@ use kall_shared::media::{Codec, CodecParams, Kind, PublishParams, Source};
 
 use crate::codec::dependency_descriptor::Mandatory;
 use crate::codec::{FrameSize, h264};
-use crate::forward::dependencies::{Announced, Dependencies};
+use crate::forward::dependencies::{Announced, Dependencies, Told};
 use crate::forward::dynacast::Dynacast;
 use crate::forward::flow::Flow;
 use crate::forward::keyframe::{KeyframeGate, Meanwhile, SPACING_HIGH, SPACING_LOW};
@@ -170,7 +170,7 @@ pub enum Taken {
         first_of_track: bool,
         /// It is the first packet of its stream.
         first_of_stream: bool,
-        /// So much is missing that only a key frame helps.
+        /// So much is missing, or has been for so long, that only a key frame helps.
         keyframe_needed: bool,
         /// The publisher changed to another codec of its line.
         codec_changed: bool,
@@ -343,14 +343,16 @@ impl Publication {
         // The offset of a descriptor in its ring is a byte.
         let described = u8::try_from(packet.descriptor.len()).ok().filter(|len| *len > 0);
         let descriptor = described.map_or(&[][..], |_| packet.descriptor);
+        let mut told = Told::default();
         if packet.codec.codec == Codec::Av1 {
             facts.meta.descriptor_len = described.unwrap_or(0);
             if let Ok(mandatory) = Mandatory::parse(descriptor) {
                 let frame = stream.picture.unwrap(mandatory.frame_number, u16::BITS);
                 facts.meta.picture_id = Some(frame);
-                let announced = stream.dependencies.take(frame, descriptor, &mut facts.meta);
-                facts.announced = announced;
-                size = announced.and_then(|announced| announced.largest());
+                facts.meta.seq = seq;
+                told = stream.dependencies.take(now, frame, descriptor, &mut facts.meta);
+                facts.announced = told.announced;
+                size = told.announced.and_then(|announced| announced.largest());
                 keyframe_start = facts.meta.keyframe_start;
             }
         } else if let Some((id, bits)) = facts.picture_id {
@@ -387,6 +389,7 @@ impl Publication {
             self.dynacast = Dynacast::new(now);
         }
         self.started = true;
+        let broken = self.is_missed(packet.layer, told.broken);
         if kind == Kind::Video {
             let next = if first_of_stream { now } else { now + LOOK_INTERVAL };
             self.look_at = self.look_at.min(next);
@@ -397,9 +400,23 @@ impl Publication {
             keyframe_start: meta.keyframe_start,
             first_of_track,
             first_of_stream,
-            keyframe_needed: noted == Noted::KeyframeNeeded && kind == Kind::Video,
+            keyframe_needed: (noted == Noted::KeyframeNeeded || broken) && kind == Kind::Video,
             codec_changed: codec_changed || first_of_stream && !first_of_track,
         }
+    }
+
+    /// Whether anybody takes one of the spatial layers `broken` of a stream.
+    fn is_missed(&self, stream: u8, broken: u8) -> bool {
+        let scalable = self.is_scalable();
+        let mut layers = self.layers.iter().enumerate();
+        layers.any(|(index, layer)| {
+            let is_broken = if scalable {
+                broken >> index & 1 == 1
+            } else {
+                broken != 0 && index == usize::from(stream)
+            };
+            is_broken && layer.takers > 0
+        })
     }
 
     /// Takes over the sizes that a key picture tells, and the spatial layers of a single stream.

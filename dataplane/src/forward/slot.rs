@@ -14,6 +14,7 @@ use crate::forward::publication::LayerStream;
 use crate::forward::rewriter::{FIRST_SEQ_END, Out, Relation, Rewriter, SourceId, Withheld};
 use crate::forward::spatial::SpatialLayers;
 use crate::forward::templates::TemplateIds;
+use crate::forward::turns::Turns;
 use crate::rtp::nack_map::{NackMap, NotResent, Sent};
 use crate::rtp::packet_ring::PacketMeta;
 use crate::rtp::{CaptureClock, RateMeter, SendStream};
@@ -101,14 +102,19 @@ pub struct Slot {
     pub assigned: bool,
     /// What it is to show; none while it has not been given anything of its occupant.
     aim: Option<Aim>,
-    /// The highest temporal layer that is forwarded of the current source.
+    /// The highest temporal layer that is forwarded of the current source, from the next picture on.
     temporal: u8,
+    /// What it was, the newest number and time of the source that it was looked up for.
+    thinned: Turns,
+    newest: (u64, i64),
     /// The layer shown last.
     layer: u8,
     /// The spatial layers of the current source; none where it has a single one.
     spatial: Option<SpatialLayers>,
     /// Template ids of dependency descriptors.
     templates: TemplateIds,
+    /// Which decode targets go on has changed, and was not said yet.
+    untold: bool,
     /// Held back because the path is too narrow.
     paused: bool,
     /// The layers its publication knows it to need.
@@ -161,9 +167,12 @@ impl Slot {
             wish: SlotWish::default(),
             aim: None,
             temporal: 0,
+            thinned: Turns::default(),
+            newest: (0, i64::MIN),
             layer: 0,
             spatial: None,
             templates: TemplateIds::default(),
+            untold: false,
             paused: false,
             synced_layers: 0,
             patient_until: Time::ZERO,
@@ -371,7 +380,9 @@ impl Slot {
         let mut turned = false;
         let mut marked = *meta;
         if stream.scalable && meta.payload_len > 0 {
-            turned = self.follow_spatial(aim, source, meta);
+            // Above what lacks nothing, what comes can't be decoded.
+            let held = stream.dependencies.highest_held(aim.layer);
+            turned = self.follow_spatial(Aim { layer: held, ..aim }, source, meta);
             let own = self.spatial.filter(|_| self.shows(source)).unwrap_or_else(|| {
                 // Were this the key picture it waits for.
                 SpatialLayers::begin(meta, aim.layer)
@@ -404,6 +415,8 @@ impl Slot {
             self.layer = layer;
             // Every picture after a key frame depends on nothing before it.
             self.temporal = aim.temporal;
+            self.thinned = Turns::begin(aim.temporal);
+            self.newest = (meta.seq, meta.ts);
             self.patient_until = now + PATIENCE;
         }
         out.switched |= turned;
@@ -427,6 +440,7 @@ impl Slot {
         self.layer = own.layer();
         if turned {
             self.counts.layer_changes += 1;
+            self.untold = true;
         }
         if turned && meta.keyframe_start {
             self.temporal = aim.temporal;
@@ -441,10 +455,14 @@ impl Slot {
             if meta.keyframe_start {
                 self.templates.on_structure(stream.source, structure);
             }
-            let below_top = self.layer + 1 < structure.spatial_layers();
-            if stream.scalable && below_top && meta.start_of_frame {
-                out.ids.top_layer = Some(self.layer);
+            let shown = self.spatial.map_or(self.layer, |own| own.layer_at(meta.seq));
+            // Of layers that depend in key pictures only, the first packet of others is of a layer that is left out.
+            let says = meta.start_of_frame || self.untold;
+            if stream.scalable && shown + 1 < structure.spatial_layers() && says {
+                out.ids.top_layer = Some(shown);
             }
+            // What comes late tells of its own time.
+            self.untold &= shown != self.layer;
         }
         out.ids.template_shift = self.templates.shift(stream.source);
     }
@@ -454,7 +472,9 @@ impl Slot {
     /// on nothing of the layers left out (RFC 7741 section 4.2, Y; RFC 9628 section 4.2, U). AV1 says it of the picture
     /// before: with one that is a switch to all of time, all of it is there.
     fn is_thinned_out(&mut self, aim: Aim, layer: u8, meta: &PacketMeta) -> bool {
-        if meta.start_of_frame && layer == aim.layer {
+        let (seq, ts) = self.newest;
+        // A late one changes nothing: what follows it was left out or sent already.
+        if meta.seq > seq && meta.start_of_frame && layer == aim.layer {
             if self.temporal > aim.temporal {
                 self.temporal = aim.temporal;
             } else if meta.codec == Codec::Av1 {
@@ -468,7 +488,14 @@ impl Slot {
                 self.temporal = meta.temporal;
             }
         }
-        meta.temporal > self.temporal
+        if meta.seq > seq {
+            // A picture goes on as it began.
+            if meta.ts != ts {
+                self.thinned.turn(meta.seq, self.temporal);
+            }
+            self.newest = (meta.seq, meta.ts);
+        }
+        meta.temporal > self.thinned.at(meta.seq)
     }
 
     /// Remembers a packet that was sealed. True when a sender report should follow at once.

@@ -4,43 +4,36 @@
 //! ([`PacketMeta::needed_by`]); what the shown layer doesn't need is left out. Up goes at a key picture only, the
 //! first of all layers. Down goes there too, and at any picture where nothing of the lower layer was
 //! left out since: where layers depend on each other in every picture that is always so, where they
-//! do in key pictures only (the modes named `_KEY`) never.
+//! do in key pictures only (the modes named `_KEY`) hardly ever.
 
+use crate::forward::turns::Turns;
 use crate::rtp::packet_ring::PacketMeta;
 
 /// Every layer.
 const ALL: u8 = u8::MAX;
 
-/// Changes remembered: more than the time in which a packet may be late has.
-const TURNS: usize = 4;
-
-/// A layer, and the packet it is shown from.
-#[derive(Debug, Clone, Copy, Default)]
-struct Turn {
-    since: u64,
-    layer: u8,
-}
-
 /// The spatial layers of one slot.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SpatialLayers {
-    /// Newest first: late packets belong to what was shown when they were sent.
-    turns: [Turn; TURNS],
+    turns: Turns,
     /// Highest number seen.
     newest: u64,
     /// Layers of which nothing was left out since the last key picture, by bit.
     whole: u8,
+    /// What is lost may be of a lower layer that would have been left out: so it is where layers depend on each other
+    /// in key pictures only, and until another picture has shown how they do.
+    apart: bool,
 }
 
 impl SpatialLayers {
     /// A source begins with the key picture that starts with this packet; `aim` is the highest layer wanted.
     #[must_use]
     pub fn begin(meta: &PacketMeta, aim: u8) -> Self {
-        let (since, layer) = (meta.seq, best(meta, aim));
         Self {
-            turns: [Turn { since, layer }; TURNS],
-            newest: since,
+            turns: Turns::begin(best(meta, aim)),
+            newest: meta.seq,
             whole: ALL,
+            apart: true,
         }
     }
 
@@ -48,12 +41,10 @@ impl SpatialLayers {
     #[must_use]
     pub fn found(meta: &PacketMeta, shown: u8) -> Self {
         Self {
-            turns: [Turn {
-                since: 0,
-                layer: shown,
-            }; TURNS],
+            turns: Turns::begin(shown),
             newest: meta.seq.saturating_sub(1),
             whole: ALL,
+            apart: true,
         }
     }
 
@@ -67,15 +58,22 @@ impl SpatialLayers {
             self.note_left_out(meta);
             return false;
         }
-        self.newest = meta.seq;
         let before = self.layer();
+        if meta.seq > self.newest + 1 && self.apart {
+            self.whole &= ALL.checked_shl(before.into()).unwrap_or(0);
+        }
+        self.newest = meta.seq;
+        if meta.start_of_frame && !meta.keyframe_start {
+            self.apart = !needs(meta, before);
+        }
         if meta.keyframe_start {
             self.whole = ALL;
-            self.turn(meta.seq, best(meta, aim));
+            self.turns.turn(meta.seq, best(meta, aim));
         } else if meta.start_of_frame && self.can_fall(aim) {
-            self.turn(meta.seq, aim);
+            self.turns.turn(meta.seq, aim);
         }
         self.note_left_out(meta);
+        self.apart |= self.layer() > before;
         self.layer() != before
     }
 
@@ -98,7 +96,7 @@ impl SpatialLayers {
     /// The layer shown now.
     #[must_use]
     pub fn layer(&self) -> u8 {
-        self.turns[0].layer
+        self.turns.layer()
     }
 
     /// Whether a packet is part of what was shown when it was sent.
@@ -113,16 +111,10 @@ impl SpatialLayers {
         meta.end_of_frame && meta.spatial == self.layer_at(meta.seq)
     }
 
-    fn layer_at(&self, seq: u64) -> u8 {
-        let turn = self.turns.iter().find(|turn| turn.since <= seq);
-        turn.unwrap_or(&self.turns[TURNS - 1]).layer
-    }
-
-    fn turn(&mut self, seq: u64, layer: u8) {
-        if layer != self.layer() {
-            self.turns.rotate_right(1);
-            self.turns[0] = Turn { since: seq, layer };
-        }
+    /// The layer that was shown when packet `seq` was sent.
+    #[must_use]
+    pub fn layer_at(&self, seq: u64) -> u8 {
+        self.turns.at(seq)
     }
 }
 

@@ -349,6 +349,11 @@ impl Turn<'_> {
         let slot = session.slots.get_mut(usize::from(index))?;
         let line = session.params.lines.get(usize::from(slot.line))?;
         let (stream, meta, payload) = find_sent(self.publications, slot, sent)?;
+        let structure = meta.picture_id.and_then(|frame| stream.dependencies.of(frame));
+        if sent.ids.top_layer.is_some() && structure.is_none() {
+            // Two key frames came since: nobody can say any more what was said of its targets.
+            return None;
+        }
         let transport = session.downstream.next_number(slot);
         let write = Write {
             codec: codec_for(line, stream)?,
@@ -357,7 +362,7 @@ impl Turn<'_> {
             meta,
             payload,
             descriptor: stream.ring.descriptor(meta.seq),
-            structure: meta.picture_id.and_then(|frame| stream.dependencies.of(frame)),
+            structure,
             ids: sent.ids,
             transport,
             now: self.now,

@@ -417,7 +417,9 @@ impl Shard {
                 }
             }
             // Where the layer's key frame may still be queued itself, what belongs to it keeps behind it.
-            let pushed = if order == Order::Late && kind == Kind::Video && shown {
+            let late = matches!(order, Order::Late | Order::LateStart);
+            let fills = late && kind == Kind::Video && shown;
+            let pushed = if fills {
                 session.outbox.push_late(item(seq))
             } else {
                 session.outbox.push(kind, item(seq))
@@ -425,6 +427,7 @@ impl Shard {
             self.counters.drop_outbox_full += u64::from(!pushed);
             if order == Order::LateStart
                 && waits
+                && !fills
                 && pushed
                 && let Some(stream) = publication.stream(layer)
             {

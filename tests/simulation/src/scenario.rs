@@ -9,6 +9,7 @@ use kall_network::LinkConfig;
 use kall_shared::media::{Codec, Layer, SlotWish};
 use serde::Deserialize;
 
+use crate::codec::Dependence;
 use crate::oracle::Oracle;
 
 /// A call, and what must be true of it.
@@ -110,7 +111,7 @@ pub struct Talk {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Video {
-    /// VP8 or H264.
+    /// VP8, VP9, H264 or AV1.
     #[serde(default = "vp8")]
     pub codec: Codec,
     /// Frames per second.
@@ -122,6 +123,9 @@ pub struct Video {
     /// Simulcast layers in the order of the offer; one makes a single encoding.
     #[serde(default = "usual_layers")]
     pub layers: Vec<LayerSpec>,
+    /// All layers in one stream, the smallest first, and how they depend on each other: "every" picture, or "key"
+    /// pictures only. VP9 and AV1.
+    pub(crate) scalable: Option<Dependence>,
 }
 
 /// One encoding of a camera.

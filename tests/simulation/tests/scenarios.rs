@@ -16,6 +16,9 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    av1_simulcast
+    av1_svc
+    av1_svc_key
     bursty_loss
     capacity_step_down
     capacity_step_up
@@ -34,6 +37,9 @@ scenarios! {
     talkers_20
     thumbnails
     variable_capacity
+    vp9_simulcast
+    vp9_svc
+    vp9_svc_key
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The reference checker: whether what the server sent on a slot can be decoded, and is one stream.
 //!
 //! It reads everything that left the server, in the receiver's numbers, and knows from the labels what
-//! each packet is and from [`Truth`] what the server had. What the path to the receiver loses is not
+//! each packet is and what it is predicted from, and from [`Truth`] what the server had. What the path to the receiver loses is not
 //! seen here, and what the path to the server lost is not held against it.
 
+mod picture;
+mod said;
 pub(crate) mod stream;
 pub(crate) mod truth;
 
@@ -49,8 +51,11 @@ impl SlotLog {
         let step = sequence.wrapping_sub(highest as u16) as i16;
         let seq = highest.wrapping_add_signed(i64::from(step));
         self.highest = Some(highest.max(seq));
-        let source = facts.label.source;
-        if !again && seq >= highest && self.shown.last().is_none_or(|(_, shown)| *shown != source) {
+        let label = &facts.label;
+        let source = label.shows();
+        // Of the layers of one stream the last of a picture is the one that is shown.
+        let tells = label.layers == 1 || marker;
+        if !again && tells && seq >= highest && self.shown.last().is_none_or(|(_, shown)| *shown != source) {
             self.shown.push((at, source));
         }
         self.packets.push(Emitted {

@@ -1,7 +1,7 @@
 //! H.264 (RFC 6184, packetization mode 1): parameter sets in an aggregate before each key frame, slices
 //! in one packet or in fragments.
 
-use super::{Facts, Frame, Label, write_body};
+use super::{Facts, Frame, Label, Said, write_body};
 
 /// Slice of a picture, slice of an IDR picture, supplemental information, and both parameter sets,
 /// with the importance that encoders give them.
@@ -64,7 +64,10 @@ pub(super) fn read(payload: &[u8]) -> Option<Facts> {
         FU_A => Label::read(rest.get(1..)?)?,
         _ => Label::read(rest)?,
     };
-    Some(Facts { label, ids: None })
+    Some(Facts {
+        label,
+        said: Said::Nothing,
+    })
 }
 
 /// A sequence parameter set of the constrained baseline profile, level 3.1 (ITU-T H.264 section

@@ -1,86 +1,28 @@
 //! Payloads of modelled encoders: descriptors and headers that a router reads are real, and in place of
 //! the picture stands what it is, so that a receiver knows what it got.
 
+pub(crate) mod av1;
 pub(crate) mod h264;
+pub(crate) mod label;
 pub(crate) mod vp8;
+pub(crate) mod vp9;
 
 use kall_shared::media::Codec;
+
+use crate::scenario::Video;
+pub(crate) use label::{Label, Source};
 
 /// Payload of the largest packet: with RTP header and extensions it stays within 1200 bytes.
 pub(crate) const PAYLOAD_MAX: usize = 1150;
 
-/// Bytes before the picture in the largest first packet: descriptor, key frame header and label.
-pub(crate) const OVERHEAD_MAX: usize = 6 + 10 + LABEL_LEN;
+/// Bytes beside those of the picture in the largest first packet.
+pub(crate) const OVERHEAD_MAX: usize = 6 + 10 + 22;
 
-/// Bytes of a label on the wire.
-const LABEL_LEN: usize = 2 + 1 + 1 + 4 + 1 + 1 + 4 + 8;
+/// The same with a scalability structure (VP9), or with a dependency structure beside it (AV1).
+const OVERHEAD_LAYERED: usize = 160;
 
-/// Where a picture comes from: a layer of one publisher in one of its sessions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Source {
-    /// Index of the publishing session.
-    pub(crate) peer: u16,
-    /// Index of the layer.
-    pub(crate) layer: u8,
-}
-
-/// What a packet of video is, beside everything that the server may change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Label {
-    pub(crate) source: Source,
-    pub(crate) key: bool,
-    /// Counts the frames of the source.
-    pub(crate) frame: u32,
-    /// Which packet of the frame, and how many it has.
-    pub(crate) packet: u8,
-    pub(crate) packets: u8,
-    /// The frame it is predicted from; itself for a key frame.
-    pub(crate) reference: u32,
-    /// When it was captured, in nanoseconds of the simulation.
-    pub(crate) captured: u64,
-}
-
-impl Label {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.source.peer.to_be_bytes());
-        out.extend_from_slice(&[self.source.layer, u8::from(self.key)]);
-        out.extend_from_slice(&self.frame.to_be_bytes());
-        out.extend_from_slice(&[self.packet, self.packets]);
-        out.extend_from_slice(&self.reference.to_be_bytes());
-        out.extend_from_slice(&self.captured.to_be_bytes());
-    }
-
-    fn read(body: &[u8]) -> Option<Self> {
-        let (peer, rest) = body.split_first_chunk()?;
-        let ([layer, key], rest) = rest.split_first_chunk()?;
-        let (frame, rest) = rest.split_first_chunk()?;
-        let ([packet, packets], rest) = rest.split_first_chunk()?;
-        let (reference, rest) = rest.split_first_chunk()?;
-        let (captured, _) = rest.split_first_chunk()?;
-        Some(Self {
-            source: Source {
-                peer: u16::from_be_bytes(*peer),
-                layer: *layer,
-            },
-            key: *key != 0,
-            frame: u32::from_be_bytes(*frame),
-            packet: *packet,
-            packets: *packets,
-            reference: u32::from_be_bytes(*reference),
-            captured: u64::from_be_bytes(*captured),
-        })
-    }
-
-    /// Whether it is the first packet of its frame.
-    pub(crate) const fn starts(&self) -> bool {
-        self.packet == 0
-    }
-
-    /// Whether it is the last packet of its frame.
-    pub(crate) const fn ends(&self) -> bool {
-        self.packet + 1 == self.packets
-    }
-}
+/// Most spatial layers of a stream.
+pub(crate) const SPATIAL_MAX: usize = 3;
 
 /// The ids of a VP8 picture (RFC 7741 section 4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,24 +35,52 @@ pub(crate) struct Ids {
     pub(crate) key_index: u8,
 }
 
-/// A frame to be sent.
+/// A frame to be sent: all of a picture, or one spatial layer of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame {
+    /// Its picture is one that decoding can begin with.
     pub(crate) key: bool,
+    /// Counts the frames of the stream.
     pub(crate) number: u32,
-    pub(crate) reference: u32,
+    /// The frames it is predicted from: an earlier one of its own layer, and one of the layer below.
+    pub(crate) before: Option<u32>,
+    pub(crate) below: Option<u32>,
+    /// Counts the pictures of the stream.
+    pub(crate) picture: u32,
+    /// How many pictures back the one of [`Self::before`] is.
+    pub(crate) distance: u8,
+    pub(crate) spatial: u8,
+    /// How many spatial layers the picture has.
+    pub(crate) layers: u8,
+    /// For each spatial layer, how many frames back the last one is that it can't do without; zero for none.
+    pub(crate) chains: [u8; SPATIAL_MAX],
     pub(crate) bytes: usize,
     pub(crate) ids: Ids,
     pub(crate) width: u16,
     pub(crate) height: u16,
 }
 
+impl Frame {
+    /// Whether it is the last of its picture.
+    pub(crate) const fn ends_picture(&self) -> bool {
+        self.spatial + 1 == self.layers
+    }
+}
+
+/// What the descriptors of a packet say of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Said {
+    Nothing,
+    Vp8(Ids),
+    Vp9(vp9::Said),
+    Av1(av1::Said),
+}
+
 /// What a receiver reads in a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) label: Label,
-    /// VP8 only.
-    pub(crate) ids: Option<Ids>,
+    pub(crate) said: Said,
 }
 
 /// Bits of the publisher's picture ids.
@@ -120,25 +90,94 @@ pub(crate) enum IdWidth {
     Long,
 }
 
-/// How many packets a frame of so many bytes needs.
-pub(crate) fn packets(bytes: usize) -> usize {
-    bytes.div_ceil(PAYLOAD_MAX - OVERHEAD_MAX).max(1)
+/// How spatial layers of one stream depend on each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Dependence {
+    /// In every picture (L3T3).
+    Every,
+    /// In key pictures only (L3T3_KEY).
+    Key,
 }
 
-/// Writes the payload of one packet. Packets of a frame are as long as each other, as browsers make
-/// them.
-pub(crate) fn write(codec: Codec, width: IdWidth, frame: &Frame, label: &Label, out: &mut Vec<u8>) {
-    let body = frame.bytes.div_ceil(usize::from(label.packets));
-    match codec {
-        Codec::H264 => h264::write(frame, label, body, out),
-        _ => vp8::write(width, frame, label, body, out),
+/// How one stream is coded and described.
+#[derive(Debug)]
+pub(crate) struct Form {
+    pub(crate) codec: Codec,
+    pub(crate) width: IdWidth,
+    /// VP9: references are named in each frame.
+    pub(crate) flexible: bool,
+    pub(crate) temporal: u8,
+    pub(crate) dependence: Dependence,
+    /// Sizes of its spatial layers, the smallest first.
+    pub(crate) sizes: Vec<(u16, u16)>,
+    /// AV1: what the descriptors are written by.
+    pub(crate) structure: Option<kall_dataplane::codec::dependency_descriptor::Structure>,
+}
+
+impl Form {
+    /// Of a stream with these sizes; `bits` chooses where browsers differ.
+    pub(crate) fn new(video: &Video, width: IdWidth, sizes: Vec<(u16, u16)>, bits: u64) -> Self {
+        let temporal = video.temporal.clamp(1, 3);
+        let dependence = video.scalable.unwrap_or(Dependence::Every);
+        let structure = || av1::structure(&sizes, temporal, dependence, (bits >> 8) as u8);
+        Self {
+            codec: video.codec,
+            width,
+            flexible: bits & 1 == 1,
+            temporal,
+            dependence,
+            structure: (video.codec == Codec::Av1).then(structure),
+            sizes,
+        }
+    }
+
+    /// How many packets a frame of so many bytes needs.
+    pub(crate) fn packets(&self, bytes: usize) -> usize {
+        packets(bytes, self.overhead())
+    }
+
+    fn overhead(&self) -> usize {
+        match self.codec {
+            Codec::Vp9 | Codec::Av1 => OVERHEAD_LAYERED,
+            _ => OVERHEAD_MAX,
+        }
+    }
+
+    /// Writes the payload of one packet. Packets of a frame are as long as each other, as browsers make
+    /// them.
+    pub(crate) fn write(&self, frame: &Frame, label: &Label, out: &mut Vec<u8>) {
+        let body = frame.bytes.div_ceil(usize::from(label.packets));
+        match self.codec {
+            Codec::H264 => h264::write(frame, label, body, out),
+            Codec::Vp9 => vp9::write(self, frame, label, body, out),
+            Codec::Av1 => av1::write(label, body, out),
+            _ => vp8::write(self.width, frame, label, body, out),
+        }
+    }
+
+    /// The dependency descriptor of a packet; empty for other codecs.
+    pub(crate) fn describe(&self, frame: &Frame, label: &Label) -> Vec<u8> {
+        let structure = self.structure.as_ref();
+        structure.map_or_else(Vec::new, |structure| av1::describe(self, structure, frame, label))
     }
 }
 
-/// Reads a payload; `None` for what no encoder here wrote.
-pub(crate) fn read(codec: Codec, payload: &[u8]) -> Option<Facts> {
+fn packets(bytes: usize, overhead: usize) -> usize {
+    bytes.div_ceil(PAYLOAD_MAX - overhead).max(1)
+}
+
+/// Reads a payload, and for AV1 the descriptor beside it; `None` for what no encoder here wrote.
+pub(crate) fn read(
+    codec: Codec,
+    payload: &[u8],
+    descriptor: &[u8],
+    structures: &mut av1::Structures,
+) -> Option<Facts> {
     match codec {
         Codec::H264 => h264::read(payload),
+        Codec::Vp9 => vp9::read(payload),
+        Codec::Av1 => av1::read(payload, descriptor, structures),
         _ => vp8::read(payload),
     }
 }
@@ -147,58 +186,9 @@ pub(crate) fn read(codec: Codec, payload: &[u8]) -> Option<Facts> {
 fn write_body(label: &Label, body: usize, out: &mut Vec<u8>) {
     let start = out.len();
     label.write(out);
-    out.resize(start + body.max(LABEL_LEN), 0x55);
+    let written = out.len() - start;
+    out.resize(start + body.max(written), 0x55);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_written_is_read() {
-        let ids = Ids {
-            picture_id: 0x1234,
-            tl0: 200,
-            temporal: 2,
-            sync: true,
-            key_index: 17,
-        };
-        for codec in [Codec::Vp8, Codec::H264] {
-            for (key, packets) in [(true, 3), (false, 3), (false, 1)] {
-                let frame = Frame {
-                    key,
-                    number: 70_000,
-                    reference: 69_998,
-                    bytes: 2500,
-                    ids,
-                    width: 640,
-                    height: 360,
-                };
-                for packet in 0..packets {
-                    let label = Label {
-                        source: Source { peer: 300, layer: 2 },
-                        key,
-                        frame: frame.number,
-                        packet,
-                        packets,
-                        reference: frame.reference,
-                        captured: 1 << 40,
-                    };
-                    let mut payload = Vec::new();
-                    write(codec, IdWidth::Long, &frame, &label, &mut payload);
-                    let facts = read(codec, &payload).expect("our own");
-                    assert_eq!(facts.label, label);
-                    assert_eq!(facts.ids, (codec == Codec::Vp8).then_some(ids));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_largest_packet_fits() {
-        for bytes in [1, 1000, 5000, 60_000] {
-            let count = packets(bytes);
-            assert!(bytes.div_ceil(count) + OVERHEAD_MAX <= PAYLOAD_MAX);
-        }
-    }
-}
+mod tests;

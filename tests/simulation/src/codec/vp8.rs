@@ -2,7 +2,7 @@
 
 use kall_dataplane::codec::vp8::Descriptor;
 
-use super::{Facts, Frame, IdWidth, Ids, Label, write_body};
+use super::{Facts, Frame, IdWidth, Ids, Label, Said, write_body};
 
 const EXTENDED: u8 = 0x80;
 const NON_REFERENCE: u8 = 0x20;
@@ -48,7 +48,7 @@ pub(super) fn read(payload: &[u8]) -> Option<Facts> {
     let label = Label::read(payload.get(descriptor.header_len + header..)?)?;
     Some(Facts {
         label,
-        ids: Some(Ids {
+        said: Said::Vp8(Ids {
             picture_id: descriptor.picture_id?.value(),
             tl0: descriptor.tl0_picture_index?,
             temporal: descriptor.temporal_id?,

@@ -52,7 +52,7 @@ pub(super) fn shows(peers: &[&Connected], slot: usize, layer: Layer, span: Span,
         let due = span.length().as_secs_f64() * 30.0;
         let good = decoded_within(&video.decoded, span)
             .iter()
-            .filter(|decoded| decoded.label.source.layer >= least)
+            .filter(|decoded| decoded.label.shows().layer >= least)
             .count();
         Some((good as f64 / due).min(1.0))
     };

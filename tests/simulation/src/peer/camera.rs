@@ -9,10 +9,10 @@ use kall_network::Random;
 use kall_shared::media::Codec;
 
 use super::encoder::{Encoder, period};
-use super::negotiation::{CAMERA, EXT_MID, EXT_REPAIRED_RID, EXT_RID, payload_type};
+use super::negotiation::{CAMERA, EXT_DEPENDENCIES, EXT_MID, EXT_REPAIRED_RID, EXT_RID, payload_type};
 use super::transmitter::{Carried, RtpStream, Transmitter};
-use crate::codec::{self, IdWidth, Label, Source};
-use crate::scenario::Video;
+use crate::codec::{Dependence, Form, IdWidth, Label, Source};
+use crate::scenario::{LayerSpec, Video};
 
 /// Packets kept for retransmission: two seconds of the largest layer.
 const HISTORY: usize = 1024;
@@ -34,15 +34,22 @@ struct Kept {
     seq: u64,
     fields: HeaderFields,
     label: Label,
+    /// The dependency descriptor; empty where there is none.
+    descriptor: Vec<u8>,
     payload: Vec<u8>,
 }
 
-/// One encoding on its way.
+/// One encoding on its way, of one layer or of all in one stream.
 #[derive(Debug)]
 struct Layer {
     source: Source,
     rid: Option<String>,
+    form: Form,
     encoder: Encoder,
+    /// Which of its spatial layers are wanted.
+    wanted: Vec<bool>,
+    /// Pictures of the lowest temporal layer.
+    lowest: u32,
     primary: RtpStream,
     rtx: RtpStream,
     first_ts: u32,
@@ -58,7 +65,6 @@ struct Layer {
 #[derive(Debug)]
 pub(crate) struct Camera {
     codec: Codec,
-    width: IdWidth,
     period: Duration,
     /// When the first picture is captured.
     start: Time,
@@ -74,19 +80,22 @@ impl Camera {
         } else {
             video.temporal
         };
-        let single = video.layers.len() == 1;
-        let layers = (0u8..)
-            .zip(&video.layers)
-            .map(|(layer, spec)| Layer {
+        // One stream has all layers, or each layer has one.
+        let streams: Vec<&[LayerSpec]> = match video.scalable {
+            Some(_) => vec![&video.layers],
+            None => video.layers.chunks(1).collect(),
+        };
+        let single = streams.len() == 1;
+        let dependence = video.scalable.unwrap_or(Dependence::Every);
+        let mut layers: Vec<Layer> = (0u8..)
+            .zip(streams)
+            .map(|(layer, specs)| Layer {
                 source: Source { peer, layer },
-                rid: (!single).then(|| spec.rid.clone()),
-                encoder: Encoder::new(
-                    (spec.width, spec.height),
-                    spec.kbps,
-                    video.fps,
-                    temporal,
-                    random.split(),
-                ),
+                rid: (!single).then(|| specs[0].rid.clone()),
+                form: Form::new(video, IdWidth::Long, sizes(specs), 0),
+                encoder: Encoder::new(specs, dependence, video.fps, temporal, random.split()),
+                wanted: vec![true; specs.len()],
+                lowest: 0,
                 primary: RtpStream::new(random.bits() as u32, random.below(1 << 15) as u16),
                 rtx: RtpStream::new(random.bits() as u32, random.below(1 << 15) as u16),
                 first_ts: random.bits() as u32,
@@ -96,13 +105,24 @@ impl Camera {
                 requests: Vec::new(),
             })
             .collect();
+        let width = if random.chance(0.5) {
+            IdWidth::Long
+        } else {
+            IdWidth::Short
+        };
+        if video.codec != Codec::Vp8 {
+            // It draws for itself, or scenarios with VP8 would be others than before.
+            let bits = random.clone().bits();
+            for layer in &mut layers {
+                layer.form = Form::new(video, width, layer.form.sizes.clone(), bits);
+            }
+        } else {
+            for layer in &mut layers {
+                layer.form.width = width;
+            }
+        }
         Self {
             codec: video.codec,
-            width: if random.chance(0.5) {
-                IdWidth::Long
-            } else {
-                IdWidth::Short
-            },
             period: period(video.fps),
             start,
             muted: false,
@@ -122,12 +142,17 @@ impl Camera {
         }
     }
 
-    /// Obeys a message of dynacast.
+    /// Obeys a message of dynacast, which names layers of one stream by their numbers.
     pub(crate) fn set_active(&mut self, rid: &str, active: bool) {
         for layer in &mut self.layers {
-            if layer.rid.as_deref() == Some(rid) {
-                layer.encoder.set_active(active);
+            match (&layer.rid, rid.parse::<usize>()) {
+                (Some(own), _) if own == rid => layer.wanted[0] = active,
+                (None, Ok(number)) if number < layer.wanted.len() => layer.wanted[number] = active,
+                _ => continue,
             }
+            // What lies below a layer is needed for it.
+            let highest = layer.wanted.iter().rposition(|wanted| *wanted);
+            layer.encoder.set_layers(highest.map_or(0, |highest| highest + 1));
         }
     }
 
@@ -170,7 +195,7 @@ impl Camera {
                 let captured = self.captured(&self.layers[index]);
                 self.layers[index].next_picture += 1;
                 if !self.muted {
-                    self.send_frame(index, captured, out);
+                    self.send_picture(index, captured, out);
                 }
             }
             let layer = &mut self.layers[index];
@@ -183,33 +208,43 @@ impl Camera {
         }
     }
 
-    fn send_frame(&mut self, index: usize, captured: Time, out: &mut Transmitter) {
+    fn send_picture(&mut self, index: usize, captured: Time, out: &mut Transmitter) {
         let layer = &mut self.layers[index];
-        let Some(frame) = layer.encoder.encode() else {
-            return;
-        };
-        let parameters = usize::from(self.codec == Codec::H264 && frame.key);
-        let packets = u8::try_from(codec::packets(frame.bytes) + parameters).expect("frames are bounded");
         let named = captured.since(self.start) < NAMED;
-        for packet in 0..packets {
-            let label = Label {
-                source: layer.source,
-                key: frame.key,
-                frame: frame.number,
-                packet,
-                packets,
-                reference: frame.reference,
-                captured: captured.as_nanos(),
-            };
-            self.payload.clear();
-            codec::write(self.codec, self.width, &frame, &label, &mut self.payload);
-            let fields = HeaderFields {
-                marker: label.ends(),
-                payload_type: payload_type(self.codec),
-                timestamp: layer.ts(captured),
-                ..HeaderFields::default()
-            };
-            layer.send(fields, label, &self.payload, named, out);
+        for frame in layer.encoder.encode() {
+            if frame.spatial == 0 && frame.ids.temporal == 0 {
+                layer.lowest += 1;
+            }
+            let parameters = usize::from(self.codec == Codec::H264 && frame.key);
+            let packets = layer.form.packets(frame.bytes) + parameters;
+            let packets = u8::try_from(packets).expect("frames are bounded");
+            for packet in 0..packets {
+                let label = Label {
+                    source: layer.source,
+                    key: frame.key,
+                    frame: frame.number,
+                    packet,
+                    packets,
+                    before: frame.before,
+                    below: frame.below,
+                    captured: captured.as_nanos(),
+                    picture: frame.picture,
+                    lowest: layer.lowest,
+                    spatial: frame.spatial,
+                    layers: frame.layers,
+                    temporal: frame.ids.temporal,
+                };
+                self.payload.clear();
+                layer.form.write(&frame, &label, &mut self.payload);
+                let descriptor = layer.form.describe(&frame, &label);
+                let fields = HeaderFields {
+                    marker: label.ends() && frame.ends_picture(),
+                    payload_type: payload_type(self.codec),
+                    timestamp: layer.ts(captured),
+                    ..HeaderFields::default()
+                };
+                layer.send(fields, label, (&descriptor, &self.payload), named, out);
+            }
         }
     }
 
@@ -235,7 +270,7 @@ impl Layer {
         &mut self,
         fields: HeaderFields,
         label: Label,
-        payload: &[u8],
+        (descriptor, payload): (&[u8], &[u8]),
         named: bool,
         out: &mut Transmitter,
     ) {
@@ -244,26 +279,20 @@ impl Layer {
             seq,
             fields,
             label,
+            descriptor: Vec::new(),
             payload: Vec::new(),
         });
         (kept.seq, kept.fields, kept.label) = (seq, fields, label);
+        kept.descriptor.clear();
+        kept.descriptor.extend_from_slice(descriptor);
         kept.payload.clear();
         kept.payload.extend_from_slice(payload);
         let rid = self.rid.as_deref().unwrap_or_default().as_bytes();
-        let extensions = [(EXT_MID, CAMERA.as_bytes()), (EXT_RID, rid)];
-        let count = match (named, rid.is_empty()) {
-            (false, _) => 0,
-            (true, true) => 1,
-            (true, false) => 2,
-        };
+        let names = named.then_some((EXT_MID, CAMERA.as_bytes()));
+        let rid = (named && !rid.is_empty()).then_some((EXT_RID, rid));
+        let extensions = extensions(names, rid, descriptor);
         let carries = Carried::Video(label);
-        out.send_rtp(
-            &mut self.primary,
-            fields,
-            &extensions[..count],
-            &[payload],
-            carries,
-        );
+        out.send_rtp(&mut self.primary, fields, &extensions, &[payload], carries);
     }
 
     fn resend(&mut self, sequence: u16, pt: u8, out: &mut Transmitter) {
@@ -279,21 +308,16 @@ impl Layer {
             return;
         };
         let rid = self.rid.as_deref().unwrap_or_default().as_bytes();
-        let extensions = [(EXT_MID, CAMERA.as_bytes()), (EXT_REPAIRED_RID, rid)];
-        let count = if rid.is_empty() { 1 } else { 2 };
+        let rid = (!rid.is_empty()).then_some((EXT_REPAIRED_RID, rid));
+        let extensions = extensions(Some((EXT_MID, CAMERA.as_bytes())), rid, &kept.descriptor);
         let fields = HeaderFields {
             payload_type: pt,
             ..kept.fields
         };
         let original = sequence.to_be_bytes();
         let carries = Carried::Video(kept.label);
-        out.send_rtp(
-            &mut self.rtx,
-            fields,
-            &extensions[..count],
-            &[&original, &kept.payload],
-            carries,
-        );
+        let payload = [&original[..], &kept.payload];
+        out.send_rtp(&mut self.rtx, fields, &extensions, &payload, carries);
     }
 
     fn report(&self, now: Time, ntp: Ntp, out: &mut Transmitter) {
@@ -306,4 +330,18 @@ impl Layer {
         };
         out.send_rtcp(|buf| sr::write(buf, &info, &[]));
     }
+}
+
+fn sizes(specs: &[LayerSpec]) -> Vec<(u16, u16)> {
+    specs.iter().map(|spec| (spec.width, spec.height)).collect()
+}
+
+/// Those header extensions that there are.
+fn extensions<'a>(
+    mid: Option<(u8, &'a [u8])>,
+    rid: Option<(u8, &'a [u8])>,
+    descriptor: &'a [u8],
+) -> Vec<(u8, &'a [u8])> {
+    let described = (!descriptor.is_empty()).then_some((EXT_DEPENDENCIES, descriptor));
+    [mid, rid, described].into_iter().flatten().collect()
 }

@@ -10,13 +10,18 @@ use kall_shared::media::{
 pub(crate) const OPUS: u8 = 111;
 pub(crate) const VP8: u8 = 96;
 pub(crate) const VP8_RTX: u8 = 97;
+pub(crate) const VP9: u8 = 98;
+pub(crate) const VP9_RTX: u8 = 99;
 pub(crate) const H264: u8 = 106;
 pub(crate) const H264_RTX: u8 = 107;
+pub(crate) const AV1: u8 = 45;
+pub(crate) const AV1_RTX: u8 = 46;
 pub(crate) const EXT_LEVEL: u8 = 1;
 pub(crate) const EXT_TRANSPORT: u8 = 3;
 pub(crate) const EXT_MID: u8 = 4;
 pub(crate) const EXT_RID: u8 = 10;
 pub(crate) const EXT_REPAIRED_RID: u8 = 11;
+pub(crate) const EXT_DEPENDENCIES: u8 = 13;
 
 /// Constrained baseline, level 3.1.
 const H264_PROFILE: u32 = 0x42_e01f;
@@ -86,9 +91,13 @@ pub(crate) fn params(ufrag: &str, wanted: &Wanted) -> SessionParams {
             vec![video(*codec)],
         ));
     }
-    let both = || vec![video(Codec::Vp8), video(Codec::H264)];
+    let all = || {
+        [Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1]
+            .map(video)
+            .to_vec()
+    };
     lines.extend((0..wanted.audio_slots).map(|index| slot(Kind::Audio, index, vec![opus()])));
-    lines.extend((0..wanted.video_slots).map(|index| slot(Kind::Video, index, both())));
+    lines.extend((0..wanted.video_slots).map(|index| slot(Kind::Video, index, all())));
     SessionParams {
         transport: RemoteTransport {
             ufrag: ufrag.to_owned(),
@@ -139,6 +148,7 @@ fn line(name: &str, kind: Kind, codecs: Vec<CodecParams>) -> MediaLine {
         Kind::Video => extensions.extend([
             extension(EXT_RID, Extension::Rid),
             extension(EXT_REPAIRED_RID, Extension::RepairedRid),
+            extension(EXT_DEPENDENCIES, Extension::DependencyDescriptor),
         ]),
     }
     MediaLine {
@@ -168,7 +178,7 @@ fn video(codec: Codec) -> CodecParams {
     let h264 = codec == Codec::H264;
     CodecParams {
         pt: payload_type(codec),
-        rtx_pt: Some(if h264 { H264_RTX } else { VP8_RTX }),
+        rtx_pt: Some(payload_type(codec) + 1),
         codec,
         h264_profile: h264.then_some(H264_PROFILE),
         feedback: Feedback {
@@ -185,6 +195,8 @@ pub(crate) const fn payload_type(codec: Codec) -> u8 {
     match codec {
         Codec::H264 => H264,
         Codec::Opus | Codec::Red => OPUS,
-        Codec::Vp8 | Codec::Vp9 | Codec::Av1 => VP8,
+        Codec::Vp8 => VP8,
+        Codec::Vp9 => VP9,
+        Codec::Av1 => AV1,
     }
 }

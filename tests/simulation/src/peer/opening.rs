@@ -11,7 +11,9 @@ use kall_shared::media::Codec;
 
 use super::Peer;
 use super::microphone::{self, Spoken};
-use super::negotiation::{EXT_TRANSPORT, H264, H264_RTX, VP8, VP8_RTX};
+use super::negotiation::{
+    AV1, AV1_RTX, EXT_DEPENDENCIES, EXT_TRANSPORT, H264, H264_RTX, VP8, VP8_RTX, VP9, VP9_RTX,
+};
 use crate::codec::{self, Facts};
 
 /// Something on its way to a peer.
@@ -91,23 +93,26 @@ impl Peer {
         })
     }
 
-    fn content(&self, packet: &Packet<'_>) -> Result<(usize, bool, Content, u16), &'static str> {
+    fn content(&mut self, packet: &Packet<'_>) -> Result<(usize, bool, Content, u16), &'static str> {
         let ssrc = packet.ssrc();
         let payload = packet.payload();
+        let descriptor = packet.extension(EXT_DEPENDENCIES).unwrap_or_default();
         if let Some(slot) = self.video.iter().position(|(slot, _)| slot.ssrc == ssrc) {
-            let content = video(packet.payload_type(), payload)?;
+            let content = self.picture(slot, packet.payload_type(), descriptor, payload)?;
             return Ok((slot, false, content, packet.sequence()));
         }
         if let Some(slot) = self.video.iter().position(|(slot, _)| slot.rtx_ssrc == ssrc) {
             let codec = match packet.payload_type() {
                 VP8_RTX => VP8,
+                VP9_RTX => VP9,
+                AV1_RTX => AV1,
                 H264_RTX => H264,
                 _ => return Err("a retransmission of no codec"),
             };
             let Some((original, payload)) = payload.split_first_chunk::<2>() else {
                 return Ok((slot, true, Content::Padding, 0));
             };
-            let content = video(codec, payload)?;
+            let content = self.picture(slot, codec, descriptor, payload)?;
             return Ok((slot, true, content, u16::from_be_bytes(*original)));
         }
         let slot = self.audio.iter().position(|(slot, _)| slot.ssrc == ssrc);
@@ -115,18 +120,27 @@ impl Peer {
         let spoken = microphone::read(payload).ok_or("sound that nobody made")?;
         Ok((slot, false, Content::Audio(spoken), packet.sequence()))
     }
-}
 
-fn video(payload_type: u8, payload: &[u8]) -> Result<Content, &'static str> {
-    if payload.is_empty() {
-        return Ok(Content::Padding);
+    fn picture(
+        &mut self,
+        slot: usize,
+        payload_type: u8,
+        descriptor: &[u8],
+        payload: &[u8],
+    ) -> Result<Content, &'static str> {
+        if payload.is_empty() {
+            return Ok(Content::Padding);
+        }
+        let codec = match payload_type {
+            VP8 => Codec::Vp8,
+            VP9 => Codec::Vp9,
+            H264 => Codec::H264,
+            AV1 => Codec::Av1,
+            _ => return Err("a payload type that the offer does not name"),
+        };
+        let structures = &mut self.video[slot].0.structures;
+        codec::read(codec, payload, descriptor, structures)
+            .map(Content::Video)
+            .ok_or("a picture that no encoder made")
     }
-    let codec = match payload_type {
-        VP8 => Codec::Vp8,
-        H264 => Codec::H264,
-        _ => return Err("a payload type that the offer does not name"),
-    };
-    codec::read(codec, payload)
-        .map(Content::Video)
-        .ok_or("a picture that no encoder made")
 }

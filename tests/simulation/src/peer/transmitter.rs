@@ -87,7 +87,7 @@ impl Transmitter {
         let Some(outbound) = &self.outbound else { return };
         let number = self.transport.to_be_bytes();
         self.transport = self.transport.wrapping_add(1);
-        let mut elements: [(u8, &[u8]); 4] = [(EXT_TRANSPORT, &number); 4];
+        let mut elements: [(u8, &[u8]); 5] = [(EXT_TRANSPORT, &number); 5];
         elements[1..=extensions.len()].copy_from_slice(extensions);
         let fields = HeaderFields {
             // The low bits are what is on the wire.

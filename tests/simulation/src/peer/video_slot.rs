@@ -7,7 +7,8 @@ use kall_dataplane::time::Time;
 use kall_dataplane::wire::rtcp::{nack, pli};
 
 use super::transmitter::Transmitter;
-use crate::codec::{Facts, Ids, Label, Source};
+use crate::codec::av1::Structures;
+use crate::codec::{Facts, Label, Said, Source};
 
 /// Packets remembered.
 const MEMORY: u64 = 2048;
@@ -33,6 +34,9 @@ const STUCK: Duration = Duration::from_secs(1);
 /// Packets that came within this time show that the slot is fed.
 const FED: Duration = Duration::from_millis(500);
 
+/// Frames that later ones may be predicted from: four pictures of three layers, and room for loss.
+const REFERENCES: usize = 32;
+
 /// A packet as it came.
 #[derive(Debug, Clone, Copy)]
 struct Held {
@@ -50,7 +54,7 @@ struct Missing {
     tries: u8,
 }
 
-/// A frame that was decoded.
+/// A picture that was decoded, by the frame of its highest layer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Decoded {
     pub(crate) at: Time,
@@ -72,6 +76,8 @@ pub(crate) struct VideoSlot {
     lowest: Option<u8>,
     /// Frames that later ones may be predicted from, of this source.
     references: (Option<Source>, Vec<u32>),
+    /// What dependency descriptors are read by, where they leave the server.
+    pub(crate) structures: Structures,
     last_packet: Time,
     stuck_since: Option<Time>,
     key_due: Time,
@@ -83,6 +89,41 @@ pub(crate) struct VideoSlot {
     /// When key frames were asked for.
     pub(crate) key_requests: Vec<Time>,
     pub(crate) received: u64,
+}
+
+/// TL0PICIDX of a packet, and where in the temporal layers it is.
+struct Lowest {
+    tl0: u8,
+    temporal: u8,
+    sync: bool,
+}
+
+fn lowest(facts: &Facts) -> Option<Lowest> {
+    match facts.said {
+        Said::Vp8(ids) => Some(Lowest {
+            tl0: ids.tl0,
+            temporal: ids.temporal,
+            sync: ids.sync,
+        }),
+        Said::Vp9(_) | Said::Av1(_) | Said::Nothing => None,
+    }
+}
+
+/// Whether a receiver finds what a frame is predicted from by ids of its own.
+fn names_references(facts: &Facts) -> bool {
+    match facts.said {
+        // By distances, or by the pattern of the group of pictures beside TL0PICIDX.
+        Said::Vp9(said) => said.distance.is_some() || said.tl0.is_some(),
+        Said::Av1(_) => true,
+        Said::Vp8(_) | Said::Nothing => false,
+    }
+}
+
+/// Whether a frame may be decoded without all that comes before it, as far as it alone can tell. A frame that needs the
+/// layer below is no beginning of a picture.
+fn may_enter(facts: &Facts) -> bool {
+    let lowest = lowest(facts).is_some_and(|own| own.temporal == 0 || own.sync);
+    facts.label.enters() || facts.label.below.is_none() && (names_references(facts) || lowest)
 }
 
 impl VideoSlot {
@@ -97,6 +138,7 @@ impl VideoSlot {
             entries: Vec::new(),
             lowest: None,
             references: (None, Vec::new()),
+            structures: Structures::default(),
             last_packet: Time::ZERO,
             stuck_since: None,
             key_due: Time::FAR_FUTURE,
@@ -147,8 +189,7 @@ impl VideoSlot {
         if self.next.is_some_and(|next| seq < next) {
             return;
         }
-        let enters = facts.label.key || facts.ids.is_some_and(|ids| ids.temporal == 0 || ids.sync);
-        if facts.label.starts() && enters {
+        if facts.label.starts() && may_enter(&facts) {
             let place = self.entries.partition_point(|start| *start < seq);
             self.entries.insert(place, seq);
         }
@@ -208,21 +249,36 @@ impl VideoSlot {
         }
     }
 
-    /// Whether a frame needs nothing that lies between it and the last one that was decoded: a key frame,
-    /// or in temporal layers the next one that depends on the lowest only (RFC 7741 section 4.2).
+    /// Whether a picture needs nothing that lies between it and the last one that was decoded: a key picture, one
+    /// whose references are named and were decoded, or in temporal layers the next one that depends on the lowest only
+    /// (RFC 7741 section 4.2).
     fn enters(&self, first: u64) -> bool {
         let Some(facts) = self.held(first).map(|held| held.facts) else {
             return false;
         };
-        let follows = |(ids, lowest): (Ids, u8)| {
-            let steps = ids.tl0.wrapping_sub(lowest);
-            if ids.temporal == 0 {
+        if facts.label.enters() {
+            return true;
+        }
+        if names_references(&facts) {
+            return self.source() == Some(facts.label.source)
+                && facts.label.references().all(|reference| self.has(reference));
+        }
+        lowest(&facts).zip(self.lowest).is_some_and(|(own, lowest)| {
+            let steps = own.tl0.wrapping_sub(lowest);
+            if own.temporal == 0 {
                 steps == 1
             } else {
-                ids.sync && steps == 0
+                own.sync && steps == 0
             }
-        };
-        facts.label.key || facts.ids.zip(self.lowest).is_some_and(follows)
+        })
+    }
+
+    fn source(&self) -> Option<Source> {
+        self.references.0
+    }
+
+    fn has(&self, frame: u32) -> bool {
+        self.references.1.contains(&frame)
     }
 
     /// Decodes what can be, in order; what can be decoded without them makes earlier packets needless.
@@ -240,11 +296,22 @@ impl VideoSlot {
                 return;
             };
             let facts = held.facts;
-            self.show(now, facts.label);
-            self.lowest = facts.ids.map(|ids| ids.tl0);
+            for seq in first..=last {
+                let label = self.held(seq).map(|held| held.facts.label);
+                if let Some(label) = label.filter(Label::starts) {
+                    self.take_in(&label);
+                }
+            }
+            let shown = self.held(last).map_or(facts.label, |held| held.facts.label);
+            self.decoded.push(Decoded {
+                at: now,
+                label: shown,
+            });
+            self.lowest = lowest(&facts).map(|own| own.tl0);
             self.next = Some(last + 1);
             self.entries.retain(|start| *start > last);
-            if facts.label.key {
+            // Where references are named, nothing before a picture that was decoded is waited for.
+            if facts.label.key || names_references(&facts) {
                 self.missing.retain(|missing| missing.seq > first);
                 self.gave_up = false;
             }
@@ -252,19 +319,20 @@ impl VideoSlot {
         }
     }
 
-    fn show(&mut self, now: Time, label: Label) {
-        let (source, frames) = &mut self.references;
-        if label.key {
-            *source = Some(label.source);
-            frames.clear();
-        } else if *source != Some(label.source) || !frames.contains(&label.reference) {
+    /// A decoder gets a frame.
+    fn take_in(&mut self, label: &Label) {
+        if label.enters() {
+            self.references = (Some(label.source), Vec::new());
+        } else if self.source() != Some(label.source)
+            || !label.references().all(|reference| self.has(reference))
+        {
             self.corrupted += 1;
         }
+        let frames = &mut self.references.1;
         frames.push(label.frame);
-        if frames.len() > 8 {
+        if frames.len() > REFERENCES {
             frames.remove(0);
         }
-        self.decoded.push(Decoded { at: now, label });
     }
 
     /// Sends the requests that are due. `rtt` is the round trip as this peer knows it.

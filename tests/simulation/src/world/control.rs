@@ -115,7 +115,9 @@ impl World<'_> {
         let group = self.group_of(person).clone();
         let index = u16::try_from(self.peers.len()).expect("thousands of people, not more");
         let rids = |video: &crate::scenario::Video| {
-            let rids = video.layers.iter().map(|layer| layer.rid.clone());
+            // Layers of one stream have no names.
+            let named = video.layers.iter().filter(|_| video.scalable.is_none());
+            let rids = named.map(|layer| layer.rid.clone());
             (camera_track(index), video.codec, rids.collect())
         };
         let wanted = Wanted {

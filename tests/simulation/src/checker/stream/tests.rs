@@ -1,7 +1,7 @@
 //! Every rule of the checker by a stream that breaks it, and one that breaks none.
 
 use super::*;
-use crate::codec::Facts;
+use crate::codec::{Facts, Ids, Label, Said, vp9};
 
 /// Packets of each frame here.
 const PACKETS: u8 = 2;
@@ -43,7 +43,9 @@ impl Stream {
                 key_index: 30,
             },
             |last| {
-                let ids = last.facts.ids.expect("video");
+                let Said::Vp8(ids) = last.facts.said else {
+                    panic!("VP8");
+                };
                 Ids {
                     picture_id: (ids.picture_id + 1) & 0x7fff,
                     tl0: ids.tl0.wrapping_add(1),
@@ -61,8 +63,14 @@ impl Stream {
                 frame: number,
                 packet,
                 packets: PACKETS,
-                reference: if key { number } else { number - 1 },
+                before: (!key).then(|| number - 1),
+                below: None,
                 captured: u64::from(number) * 10_000_000,
+                picture: number,
+                lowest: number,
+                spatial: 0,
+                layers: 1,
+                temporal: 0,
             };
             self.truth.on_sent(&label);
             self.truth.on_arrived(at, &label);
@@ -74,7 +82,7 @@ impl Stream {
                 again: false,
                 facts: Facts {
                     label,
-                    ids: Some(ids),
+                    said: Said::Vp8(ids),
                 },
             });
         }
@@ -243,7 +251,10 @@ fn ids_of_pictures() {
     let change = |change: fn(&mut Ids), rule: &str| {
         let mut stream = Stream::good();
         for packet in &mut stream.packets[8..] {
-            change(packet.facts.ids.as_mut().expect("video"));
+            let Said::Vp8(ids) = &mut packet.facts.said else {
+                panic!("VP8");
+            };
+            change(ids);
         }
         stream.breaks(rule);
     };
@@ -257,4 +268,140 @@ fn ids_of_pictures() {
     );
     change(|ids| ids.tl0 = ids.tl0.wrapping_add(1), "TL0PICIDX");
     change(|ids| ids.key_index = (ids.key_index + 1) & 0x1f, "KEYIDX");
+}
+
+/// VP9 in two layers of one stream that depend on each other in every picture, a packet each.
+struct Layered {
+    truth: Truth,
+    packets: Vec<Emitted>,
+}
+
+impl Layered {
+    /// Ten pictures of which the first `low` after the key picture come without their upper layer.
+    fn good(low: u32) -> Self {
+        let mut layered = Self {
+            truth: Truth::default(),
+            packets: Vec::new(),
+        };
+        for picture in 0..10 {
+            let top = u8::from(picture == 0 || picture > low);
+            for spatial in 0..2 {
+                layered.frame(picture, spatial, top);
+            }
+        }
+        layered
+    }
+
+    fn frame(&mut self, picture: u32, spatial: u8, top: u8) {
+        let at = Time::from_millis(u64::from(picture) * 10);
+        let key = picture == 0;
+        let frame = picture * 2 + u32::from(spatial);
+        let label = Label {
+            source: source(0),
+            key,
+            frame,
+            packet: 0,
+            packets: 1,
+            before: (!key).then(|| frame - 2),
+            below: (spatial > 0).then(|| frame - 1),
+            captured: u64::from(picture) * 10_000_000,
+            picture,
+            lowest: picture,
+            spatial,
+            layers: 2,
+            temporal: 0,
+        };
+        self.truth.on_sent(&label);
+        self.truth.on_arrived(at, &label);
+        if spatial > top {
+            return;
+        }
+        let said = vp9::Said {
+            picture_id: 0x7ffa_u16.wrapping_add(picture as u16) & 0x7fff,
+            tl0: Some(250_u8.wrapping_add(picture as u8)),
+            temporal: 0,
+            sync: false,
+            spatial,
+            before: !key,
+            below: spatial > 0,
+            distance: None,
+            starts: true,
+            ends: true,
+        };
+        self.packets.push(Emitted {
+            at,
+            seq: self.packets.last().map_or(65_530, |last| last.seq + 1),
+            timestamp: picture * 900,
+            marker: spatial == top,
+            again: false,
+            facts: Facts {
+                label,
+                said: Said::Vp9(said),
+            },
+        });
+    }
+
+    fn found(self) -> Vec<String> {
+        Stream {
+            truth: self.truth,
+            packets: self.packets,
+        }
+        .found()
+    }
+
+    #[track_caller]
+    fn breaks(self, rule: &str) {
+        let found = self.found();
+        assert!(found.iter().any(|what| what.contains(rule)), "{rule}: {found:?}");
+    }
+
+    fn said(&mut self, packet: usize) -> &mut vp9::Said {
+        match &mut self.packets[packet].facts.said {
+            Said::Vp9(said) => said,
+            _ => panic!("VP9"),
+        }
+    }
+}
+
+#[test]
+fn layers_that_are_left_out_to_the_end_break_no_rule() {
+    assert_eq!(Layered::good(0).found(), [""; 0]);
+    assert_eq!(Layered::good(10).found(), [""; 0]);
+}
+
+#[test]
+fn a_layer_that_comes_back_without_a_key_picture() {
+    Layered::good(4).breaks("predicted from frame 9, which was not sent");
+}
+
+#[test]
+fn a_picture_that_does_not_end_where_it_says() {
+    let mut early = Layered::good(0);
+    early.packets[4].marker = true;
+    early.breaks("a marker");
+    let mut never = Layered::good(0);
+    never.packets[5].marker = false;
+    never.breaks("the frame before is cut");
+}
+
+#[test]
+fn descriptors_of_layers() {
+    let mut layer = Layered::good(0);
+    layer.said(5).spatial = 0;
+    layer.breaks("tells what is not so");
+    let mut apart = Layered::good(0);
+    apart.said(5).picture_id += 1;
+    apart.breaks("frames of a picture differ");
+    let mut jump = Layered::good(0);
+    for packet in 6..20 {
+        let said = jump.said(packet);
+        said.picture_id = (said.picture_id + 1) & 0x7fff;
+    }
+    jump.breaks("ids move by 2 instead of 1");
+    let mut lowest = Layered::good(0);
+    for packet in 6..20 {
+        let said = lowest.said(packet);
+        said.tl0 = said.tl0.map(|tl0| tl0.wrapping_add(1));
+    }
+    lowest.breaks("TL0PICIDX moves by 2 instead of 1");
 }
