@@ -5,9 +5,9 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
 import { launch, layers, markPeerConnections, media, peerConnections } from "../lib/browser.js";
-import { startAll } from "../lib/browsers.js";
+import { start, startAll } from "../lib/browsers.js";
 import { withEvidence } from "../lib/evidence.js";
-import { DESKTOP, twoPeople } from "../lib/meeting.js";
+import { DESKTOP, Person, twoPeople } from "../lib/meeting.js";
 import { OWN_ADDRESS } from "../lib/paths.js";
 import { Server } from "../lib/server.js";
 import { until } from "../lib/wait.js";
@@ -102,6 +102,43 @@ for (const [name, viewer] of [
         },
       );
     });
+  });
+}
+
+for (const name of ["Chromium", "Firefox"]) {
+  test(`a camera of ${name} that opens after its owner came in is sent in layers, too`, async () => {
+    const server = await Server.start({ name: "late-camera", address: OWN_ADDRESS });
+    const browser = await start(name, server);
+    const alice = await Person.arrive(browser, "Alice");
+    try {
+      await withEvidence(
+        server,
+        () => [alice],
+        async () => {
+          await alice.page.addInitScript(holdDevices);
+          await alice.createMeeting(server.origin, "A late camera");
+          await alice.enter();
+          await until("a connection without a line of its own", async () =>
+            (await peerConnections(alice.page)).some(({ state }) => state === "connected"),
+          );
+          await alice.page.evaluate(() => window.letDevicesOpen());
+          let sent;
+          await until(
+            "three layers",
+            async () => {
+              sent = await layers(alice.page);
+              return ["q", "h", "f"].every((rid) => sent[rid]?.frames > 0);
+            },
+            { describe: () => sent },
+          );
+          assert.equal((await peerConnections(alice.page)).length, 1);
+          alice.assertContent();
+        },
+      );
+    } finally {
+      await browser.close();
+      await server.remove();
+    }
   });
 }
 
@@ -217,4 +254,18 @@ async function statisticsTell(server, alice, bob) {
   }
   const labelled = Object.keys(metrics).filter((name) => name.includes(hers.identity) || name.includes("Alice"));
   assert.deepEqual(labelled, [], "nothing is labelled by participant");
+}
+
+/** Runs before the page: a person who answers the question for the devices late. */
+function holdDevices() {
+  // The empty page before the first has no devices.
+  if (!window.MediaDevices) return;
+  const native = MediaDevices.prototype.getUserMedia;
+  const allowed = new Promise((resolve) => {
+    window.letDevicesOpen = resolve;
+  });
+  MediaDevices.prototype.getUserMedia = async function getUserMedia(constraints) {
+    await allowed;
+    return native.call(this, constraints);
+  };
 }
