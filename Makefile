@@ -61,8 +61,8 @@ unit: programs ## Rust tests, those with real processes included
 web-test: tools-test $(WEB)/dist/index.html ## Tests of the web client's logic
 	npm --prefix $(WEB) test
 
-browser: programs $(BROWSER)/node_modules/.package-lock.json ## Tests in a real browser
-	KALL_BIN_DIR=$(TARGET)/debug npm --prefix $(BROWSER) test
+browser: programs $(BROWSER)/node_modules/.package-lock.json ## Tests in Chromium and Firefox
+	$(AS_ROOT) env KALL_BIN_DIR=$(TARGET)/debug npm --prefix $(BROWSER) test
 
 decode: tools-media programs ## Forwarded VP8, VP9, AV1 and H264 in ffmpeg's decoders, through layer switches
 	cargo nextest run --workspace --profile decode --locked

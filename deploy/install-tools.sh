@@ -4,10 +4,10 @@
 # and status 1 when something can't be had: a missing tool is an error, never a skipped test.
 #
 #   deploy/install-tools.sh build    compilers, Node.js (checked), what `make run` needs
-#   deploy/install-tools.sh test     also Chromium, network tools, cargo-nextest, cargo-deny
+#   deploy/install-tools.sh test     also Chromium, Firefox, network namespaces (checked), cargo-nextest, cargo-deny
 #   deploy/install-tools.sh fuzz     also cargo-fuzz
 #   deploy/install-tools.sh stacks   also ffmpeg, GStreamer, and aiortc in a Python environment in .tools/
-#   deploy/install-tools.sh media    also ffmpeg; network namespaces and TUN interfaces (checked)
+#   deploy/install-tools.sh media    also ffmpeg, nftables; TUN interfaces (checked)
 set -euo pipefail
 
 # The versions the project is checked with; a newer one that is already installed is accepted.
@@ -101,19 +101,24 @@ test_tools() {
         cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 ||
             die "no $component: rustup component add $component"
     done
-    apt_install iproute2
+    apt_install iproute2 util-linux
+    as_root unshare --net --pid --fork --mount-proc true ||
+        die "no network namespaces here: a container needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
     have chromium || apt_install chromium
     have chromium || die "the package chromium gave no chromium command (on Ubuntu it may be a snap)"
+    # Driven by WebDriver BiDi, which is in the browser: there is no driver to install.
+    have firefox-esr || apt_install firefox-esr
+    have firefox-esr || die "the package firefox-esr gave no firefox-esr command (it is Debian's)"
     cargo_tool nextest $NEXTEST
     cargo_tool deny $DENY
 }
 
 media_tools() {
     test_tools
-    apt_install ffmpeg iproute2 util-linux
+    apt_install ffmpeg nftables
     have ffmpeg || die "the package ffmpeg gave no ffmpeg command"
-    as_root unshare --net --pid --fork --mount-proc true ||
-        die "no network namespaces here: a container needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
+    as_root unshare --net nft add table inet probe ||
+        die "no nftables here: the kernel needs the module nf_tables"
     [ -c /dev/net/tun ] || die "no /dev/net/tun: load the module tun, or give the device to the container"
 }
 

@@ -683,6 +683,13 @@ fn a_slot_has_its_own_stream_and_nack_only_with_rtx() {
     streams.dedup();
     assert_eq!((streams.len(), count), (params.lines.len(), params.lines.len()));
     assert!(text.contains("a=ssrc-group:FID ") && text.contains("a=sendonly"));
+    // What no answer has taken, Chromium leaves out of the offer of a camera that comes later.
+    for extension in [Extension::Rid, Extension::RepairedRid] {
+        let taken = sections(&text)["0"]
+            .iter()
+            .any(|line| line.ends_with(extension.uri()));
+        assert!(taken, "{extension:?}");
+    }
     assert!(!text.contains("b=TIAS"), "nothing is published");
     // Without RTX there is nothing to answer a NACK with.
     let bare: String = receiver

@@ -231,7 +231,11 @@ impl OfferLine {
         for extension in Extension::ALL {
             let useful = match extension {
                 Extension::Mid => true,
-                Extension::Rid | Extension::RepairedRid => use_of.layers,
+                // On a slot they carry nothing, but a browser that joined without a camera leaves out of its later
+                // offers what no answer has taken before, and then refuses its own offer of several layers.
+                Extension::Rid | Extension::RepairedRid => {
+                    use_of.layers || (use_of.slot && kind == Kind::Video)
+                }
                 Extension::AudioLevel => kind == Kind::Audio,
                 Extension::TransportCc => use_of.transport_cc,
                 // The arrival filter of REMB needs it; with transport-wide feedback it is dead weight.

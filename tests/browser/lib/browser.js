@@ -1,4 +1,4 @@
-// Debian's Chromium with fake devices, and what tests look at inside a page.
+// Debian's Chromium with fake devices, and what tests look at inside a page of any browser.
 
 import { chromium } from "playwright-core";
 
@@ -95,13 +95,47 @@ export async function media(page) {
 /** What a page sends of its camera, by rid. @param {import("playwright-core").Page} page */
 export async function layers(page) {
   const all = await reports(page);
+  const active = await switchedOn(page);
   const sent = all.filter((report) => report.type === "outbound-rtp" && report.kind === "video");
   return Object.fromEntries(
     sent.map((report) => [
       report.rid ?? "only",
-      { active: report.active, frames: report.framesSent ?? 0, width: report.frameWidth ?? 0, size: size(report) },
+      { active: report.active ?? active[report.rid], frames: report.framesSent ?? 0, width: report.frameWidth ?? 0, size: size(report) },
     ]),
   );
+}
+
+/**
+ * Notes the longest time between two pictures of a video, as a person sees it.
+ * @param {import("playwright-core").Locator} video
+ */
+export function watchGaps(video) {
+  return video.evaluate((element) => {
+    const seen = { last: performance.now(), longest: 0, pictures: 0 };
+    const note = () => {
+      const now = performance.now();
+      seen.longest = Math.max(seen.longest, now - seen.last);
+      seen.last = now;
+      seen.pictures += 1;
+      element.requestVideoFrameCallback(note);
+    };
+    element.requestVideoFrameCallback(note);
+    window.seenPictures = seen;
+  });
+}
+
+/** In milliseconds, since `watchGaps`, the time without a picture now included. @param {import("playwright-core").Page} page */
+export function longestGap(page) {
+  return page.evaluate(() => Math.max(window.seenPictures.longest, performance.now() - window.seenPictures.last));
+}
+
+/** Whether the layers that a page sends are switched on, by rid: reports of Firefox do not say so. */
+function switchedOn(page) {
+  return page.evaluate(() => {
+    const senders = window.keptPeerConnections.filter((peer) => peer.connectionState !== "closed").flatMap((peer) => peer.getSenders());
+    const encodings = senders.flatMap((sender) => sender.getParameters().encodings ?? []);
+    return Object.fromEntries(encodings.filter(({ rid }) => rid).map(({ rid, active }) => [rid, active]));
+  });
 }
 
 function size(report) {

@@ -8,6 +8,9 @@ import { until } from "./wait.js";
 export const DESKTOP = { width: 1440, height: 900 };
 export const PHONE = { width: 390, height: 844 };
 
+/** Firefox counts a socket that does not open among the errors of the page; Chromium only logs it. */
+const LOST_SOCKET = /^(Firefox can’t establish a connection to the server at|The connection to) ws:/;
+
 export class Person {
   /** @param {string} name @param {import("playwright-core").Page} page */
   constructor(name, page) {
@@ -15,8 +18,10 @@ export class Person {
     this.page = page;
     /** @type {string[]} */
     this.complaints = [];
-    page.on("pageerror", (error) => this.complaints.push(String(error)));
-    /** Everything the server said, in order. @type {any[]} */
+    page.on("pageerror", (error) => {
+      if (!LOST_SOCKET.test(error.message)) this.complaints.push(String(error));
+    });
+    /** Everything the server said, in order, where the browser tells a test (Firefox does not). @type {any[]} */
     this.heard = [];
     page.on("websocket", (socket) =>
       socket.on("framereceived", ({ payload }) => this.heard.push(JSON.parse(String(payload)))),
@@ -119,14 +124,15 @@ export class Person {
 /**
  * Two people in a meeting: the first makes it, the second opens the link.
  *
- * @param {import("playwright-core").Browser} browser
+ * @param {import("playwright-core").Browser} browser of the first, and of the second if no `other` is given
  * @param {import("./server.js").Server} server
+ * @param {import("playwright-core").Browser} [other]
  */
-export async function twoPeople(browser, server) {
+export async function twoPeople(browser, server, other = browser) {
   const alice = await Person.arrive(browser, "Alice");
   await alice.createMeeting(server.origin, "Two people");
   await alice.enter();
-  const bob = await Person.arrive(browser, "Bob");
+  const bob = await Person.arrive(other, "Bob");
   await bob.page.goto(await alice.link());
   await bob.enter();
   await alice.tile("Bob").waitFor();

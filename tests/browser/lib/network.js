@@ -62,6 +62,22 @@ export class Namespace {
     return ip(this.#enter, commands);
   }
 
+  /** Rules for `nft`, which are gone with the namespace. @param {string} rules */
+  async nft(rules) {
+    const [command, ...enter] = [...this.#enter, "nft", rules];
+    await run(command, enter);
+  }
+
+  /** Datagrams go nowhere, neither out nor in. */
+  dropUdp() {
+    const chain = (hook) => `chain ${hook} { type filter hook ${hook} priority 0; meta l4proto udp drop; };`;
+    return this.nft(`table inet blocked { ${chain("input")} ${chain("output")} }`);
+  }
+
+  letUdpPass() {
+    return this.nft("delete table inet blocked");
+  }
+
   /** A script that starts a program in here, with the arguments it is given. @param {string} folder @param {string} started */
   script(folder, started) {
     const file = path.join(folder, `in-${this.pid}`);

@@ -1,10 +1,13 @@
-// Where programs are and where pictures go.
+// Where programs, pictures and servers of the tests are.
 
 import { existsSync, mkdirSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 const repository = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
+
+/** The address that `in-own-network.sh` gives to the tests beside 127.0.0.1. */
+export const OWN_ADDRESS = "10.79.0.1";
 
 /** Ignored by git; kept by CI. */
 export const artifacts = path.join(repository, "artifacts");

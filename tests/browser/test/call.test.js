@@ -1,30 +1,38 @@
-// Two browsers see and hear each other, through either driver.
+// Two browsers see and hear each other, through either driver, and whichever of them is Chromium or Firefox.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { launch, media, picture } from "../lib/browser.js";
+import { media, picture } from "../lib/browser.js";
+import { startAll } from "../lib/browsers.js";
 import { withEvidence } from "../lib/evidence.js";
 import { twoPeople } from "../lib/meeting.js";
+import { OWN_ADDRESS } from "../lib/paths.js";
 import { Server } from "../lib/server.js";
 import { sampleWindows, until } from "../lib/wait.js";
 
-// As Chromium names them in its transport statistics.
+// As browsers name them in its transport statistics.
 const AEAD = ["SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM"];
 const WINDOWS = 5;
 const WINDOW_MS = 4_000;
 
-for (const io of ["io_uring", "syscall"]) {
-  describe(`a call through ${io}`, () => {
-    let browser;
+for (const [io, ...names] of [
+  ["io_uring", "Chromium", "Chromium"],
+  ["syscall", "Chromium", "Chromium"],
+  ["io_uring", "Firefox", "Chromium"],
+  ["io_uring", "Chromium", "Firefox"],
+  ["syscall", "Firefox", "Firefox"],
+]) {
+  describe(`a call of ${names.join(" and ")} through ${io}`, () => {
+    let cast;
     let server;
     before(async () => {
       // Also asserts that the driver in use is the one asked for.
-      server = await Server.start({ io, name: "call" });
-      browser = await launch();
+      server = await Server.start({ io, name: "call", address: OWN_ADDRESS });
+      cast = await startAll(names, server);
     });
     after(async () => {
-      await browser?.close();
+      await cast?.close();
       await server?.remove();
     });
 
@@ -34,7 +42,7 @@ for (const io of ["io_uring", "syscall"]) {
         server,
         () => people,
         async () => {
-          people = await twoPeople(browser, server);
+          people = await twoPeople(cast.browsers[0], server, cast.browsers[1]);
           const [alice, bob] = people;
           for (const [here, there] of [
             [alice, bob],

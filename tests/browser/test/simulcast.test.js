@@ -5,124 +5,171 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
 import { launch, layers, markPeerConnections, media, peerConnections } from "../lib/browser.js";
+import { start, startAll } from "../lib/browsers.js";
 import { withEvidence } from "../lib/evidence.js";
-import { DESKTOP, twoPeople } from "../lib/meeting.js";
+import { DESKTOP, Person, twoPeople } from "../lib/meeting.js";
+import { OWN_ADDRESS } from "../lib/paths.js";
 import { Server } from "../lib/server.js";
 import { until } from "../lib/wait.js";
 
 /** Tiles so small that the smallest layer serves them. */
 const SMALL = { width: 320, height: 480 };
 
-describe("simulcast", () => {
-  let browser;
-  let server;
-  before(async () => {
-    server = await Server.start({ name: "simulcast" });
-    browser = await launch();
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.remove();
-  });
+for (const [name, viewer] of [
+  ["Chromium", "Chromium"],
+  ["Firefox", "Chromium"],
+  ["Chromium", "Firefox"],
+]) {
+  describe(`simulcast from ${name} to ${viewer}`, () => {
+    let cast;
+    let server;
+    before(async () => {
+      server = await Server.start({ name: "simulcast", address: OWN_ADDRESS });
+      cast = await startAll([name, viewer], server);
+    });
+    after(async () => {
+      await cast?.close();
+      await server?.remove();
+    });
 
-  test("a tile gets the layer it needs, and layers that nobody takes are stopped", async (t) => {
-    let people = [];
-    await withEvidence(
-      server,
-      () => people,
-      async () => {
-        people = await twoPeople(browser, server);
-        const [alice, bob] = people;
-        for (const { page } of people) await markPeerConnections(page);
-
-        await bob.pin("Alice");
-        let sent;
-        await until(
-          "Alice to send three layers",
-          async () => {
-            sent = await layers(alice.page);
-            return ["q", "h", "f"].every((rid) => sent[rid]?.frames > 0);
-          },
-          { describe: () => sent },
-        );
-        assert.deepEqual(Object.keys(sent).sort(), ["f", "h", "q"]);
-        // Five seconds after the large tile took the largest, the others may be stopped already.
-        const widths = ["q", "h", "f"].map((rid) => sent[rid].width).filter((width) => width > 0);
-        assert.ok(
-          widths.every((width, at) => at === 0 || width > widths[at - 1]),
-          JSON.stringify(sent),
-        );
-        t.diagnostic(`Alice sends ${sent.q.size}, ${sent.h.size} and ${sent.f.size}`);
-        await shows(bob, alice, "f");
-        await told(bob, "Alice", "high");
-
-        await statisticsTell(server, alice, bob);
-
-        // A small window: the smallest layer serves it, and nobody takes the others.
-        await bob.pin("Alice");
-        await bob.page.setViewportSize(SMALL);
-        await shows(bob, alice, "q");
-        await told(bob, "Alice", "low");
-        await until(
-          "Alice to stop what nobody takes",
-          async () => {
-            sent = await layers(alice.page);
-            return sent.q.active && !sent.h.active && !sent.f.active;
-          },
-          { describe: () => sent },
-        );
-        // What is switched off sends nothing, what is left goes on.
-        const stopped = sent;
-        await until("the smallest layer to go on", async () => {
-          sent = await layers(alice.page);
-          return sent.q.frames > stopped.q.frames + 20;
-        });
-        assert.deepEqual([sent.h.frames, sent.f.frames], [stopped.h.frames, stopped.f.frames]);
-
-        // Large again: the layer is switched on for who wants it.
-        await bob.page.setViewportSize(DESKTOP);
-        await bob.pin("Alice");
-        await until("Alice to send the largest layer again", async () => {
-          sent = await layers(alice.page);
-          return sent.f.active && sent.f.frames > stopped.f.frames;
-        });
-        await shows(bob, alice, "f");
-        for (const { name, page } of people) {
-          const expected = [{ marked: true, state: "connected" }];
-          assert.deepEqual(await peerConnections(page), expected, `${name} has the same peer connection all the time`);
-        }
-        for (const person of people) person.assertContent();
-      },
-    );
-  });
-
-  test("with simulcast switched off a camera is sent in one layer, whole", async () => {
-    const plain = await Server.start({ name: "no-simulcast", config: { media: ["simulcast = false"] } });
-    let people = [];
-    try {
+    test("a tile gets the layer it needs, and layers that nobody takes are stopped", async (t) => {
+      let people = [];
       await withEvidence(
-        plain,
+        server,
         () => people,
         async () => {
-          people = await twoPeople(browser, plain);
+          people = await twoPeople(cast.browsers[0], server, cast.browsers[1]);
           const [alice, bob] = people;
-          let ends;
+          for (const { page } of people) await markPeerConnections(page);
+
+          await bob.pin("Alice");
+          let sent;
           await until(
-            "Bob to see what Alice sends",
+            "Alice to send three layers",
             async () => {
-              ends = { sent: await layers(alice.page), received: (await media(bob.page)).received };
-              const [only, more] = Object.values(ends.sent);
-              return more === undefined && only?.width >= 640 && ends.received === only.size;
+              sent = await layers(alice.page);
+              return ["q", "h", "f"].every((rid) => sent[rid]?.frames > 0);
             },
-            { describe: () => ends },
+            { describe: () => sent },
           );
+          assert.deepEqual(Object.keys(sent).sort(), ["f", "h", "q"]);
+          // Five seconds after the large tile took the largest, the others may be stopped already.
+          const widths = ["q", "h", "f"].map((rid) => sent[rid].width).filter((width) => width > 0);
+          assert.ok(
+            widths.every((width, at) => at === 0 || width > widths[at - 1]),
+            JSON.stringify(sent),
+          );
+          t.diagnostic(`Alice sends ${sent.q.size}, ${sent.h.size} and ${sent.f.size}`);
+          await shows(bob, alice, "f");
+          await told(bob, "Alice", "high");
+
+          await statisticsTell(server, alice, bob);
+
+          // A small window: the smallest layer serves it, and nobody takes the others.
+          await bob.pin("Alice");
+          await bob.page.setViewportSize(SMALL);
+          await shows(bob, alice, "q");
+          await told(bob, "Alice", "low");
+          await until(
+            "Alice to stop what nobody takes",
+            async () => {
+              sent = await layers(alice.page);
+              return sent.q.active && !sent.h.active && !sent.f.active;
+            },
+            { describe: () => sent },
+          );
+          // What is switched off sends nothing, what is left goes on.
+          const stopped = sent;
+          await until("the smallest layer to go on", async () => {
+            sent = await layers(alice.page);
+            return sent.q.frames > stopped.q.frames + 20;
+          });
+          assert.deepEqual([sent.h.frames, sent.f.frames], [stopped.h.frames, stopped.f.frames]);
+
+          // Large again: the layer is switched on for who wants it.
+          await bob.page.setViewportSize(DESKTOP);
+          await bob.pin("Alice");
+          await until("Alice to send the largest layer again", async () => {
+            sent = await layers(alice.page);
+            return sent.f.active && sent.f.frames > stopped.f.frames;
+          });
+          await shows(bob, alice, "f");
+          for (const { name, page } of people) {
+            const expected = [{ marked: true, state: "connected" }];
+            assert.deepEqual(await peerConnections(page), expected, `${name} has the same peer connection all the time`);
+          }
           for (const person of people) person.assertContent();
         },
       );
+    });
+  });
+}
+
+for (const name of ["Chromium", "Firefox"]) {
+  test(`a camera of ${name} that opens after its owner came in is sent in layers, too`, async () => {
+    const server = await Server.start({ name: "late-camera", address: OWN_ADDRESS });
+    const browser = await start(name, server);
+    const alice = await Person.arrive(browser, "Alice");
+    try {
+      await withEvidence(
+        server,
+        () => [alice],
+        async () => {
+          await alice.page.addInitScript(holdDevices);
+          await alice.createMeeting(server.origin, "A late camera");
+          await alice.enter();
+          await until("a connection without a line of its own", async () =>
+            (await peerConnections(alice.page)).some(({ state }) => state === "connected"),
+          );
+          await alice.page.evaluate(() => window.letDevicesOpen());
+          let sent;
+          await until(
+            "three layers",
+            async () => {
+              sent = await layers(alice.page);
+              return ["q", "h", "f"].every((rid) => sent[rid]?.frames > 0);
+            },
+            { describe: () => sent },
+          );
+          assert.equal((await peerConnections(alice.page)).length, 1);
+          alice.assertContent();
+        },
+      );
     } finally {
-      await plain.remove();
+      await browser.close();
+      await server.remove();
     }
   });
+}
+
+test("with simulcast switched off a camera is sent in one layer, whole", async () => {
+  const plain = await Server.start({ name: "no-simulcast", config: { media: ["simulcast = false"] } });
+  const browser = await launch();
+  let people = [];
+  try {
+    await withEvidence(
+      plain,
+      () => people,
+      async () => {
+        people = await twoPeople(browser, plain);
+        const [alice, bob] = people;
+        let ends;
+        await until(
+          "Bob to see what Alice sends",
+          async () => {
+            ends = { sent: await layers(alice.page), received: (await media(bob.page)).received };
+            const [only, more] = Object.values(ends.sent);
+            return more === undefined && only?.width >= 640 && ends.received === only.size;
+          },
+          { describe: () => ends },
+        );
+        for (const person of people) person.assertContent();
+      },
+    );
+  } finally {
+    await browser.close();
+    await plain.remove();
+  }
 });
 
 /** `here` decodes pictures as large as `there` sends by that rid. */
@@ -207,4 +254,18 @@ async function statisticsTell(server, alice, bob) {
   }
   const labelled = Object.keys(metrics).filter((name) => name.includes(hers.identity) || name.includes("Alice"));
   assert.deepEqual(labelled, [], "nothing is labelled by participant");
+}
+
+/** Runs before the page: a person who answers the question for the devices late. */
+function holdDevices() {
+  // The empty page before the first has no devices.
+  if (!window.MediaDevices) return;
+  const native = MediaDevices.prototype.getUserMedia;
+  const allowed = new Promise((resolve) => {
+    window.letDevicesOpen = resolve;
+  });
+  MediaDevices.prototype.getUserMedia = async function getUserMedia(constraints) {
+    await allowed;
+    return native.call(this, constraints);
+  };
 }

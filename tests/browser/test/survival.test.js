@@ -3,25 +3,31 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { launch, markPeerConnections, media, peerConnections } from "../lib/browser.js";
+import { markPeerConnections, media, peerConnections } from "../lib/browser.js";
+import { startAll } from "../lib/browsers.js";
 import { withEvidence } from "../lib/evidence.js";
 import { twoPeople } from "../lib/meeting.js";
+import { OWN_ADDRESS } from "../lib/paths.js";
 import { Server } from "../lib/server.js";
 import { until } from "../lib/wait.js";
 
 /** Frames that must be decoded in each state; the fake camera gives 20 a second. */
 const FRAMES = 60;
 
-for (const io of ["io_uring", "syscall"]) {
-  describe(`kall dies during a call through ${io}`, () => {
-    let browser;
+for (const [io, ...names] of [
+  ["io_uring", "Chromium", "Chromium"],
+  ["syscall", "Chromium", "Chromium"],
+  ["io_uring", "Firefox", "Chromium"],
+]) {
+  describe(`kall dies during a call of ${names.join(" and ")} through ${io}`, () => {
+    let cast;
     let server;
     before(async () => {
-      server = await Server.start({ io, name: "survival" });
-      browser = await launch();
+      server = await Server.start({ io, name: "survival", address: OWN_ADDRESS });
+      cast = await startAll(names, server);
     });
     after(async () => {
-      await browser?.close();
+      await cast?.close();
       await server?.remove();
     });
 
@@ -31,7 +37,7 @@ for (const io of ["io_uring", "syscall"]) {
         server,
         () => people,
         async () => {
-          people = await twoPeople(browser, server);
+          people = await twoPeople(cast.browsers[0], server, cast.browsers[1]);
           const [alice, bob] = people;
           await moreFrames(people, "before the kill");
           for (const { page } of people) assert.equal(await markPeerConnections(page), 1, "one peer connection each");

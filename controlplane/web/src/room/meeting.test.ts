@@ -35,6 +35,7 @@ let connections: FakeConnections;
 let local: LocalMedia;
 let meeting: Meeting;
 let loudness: number;
+let changeNetwork: () => void;
 
 beforeEach(() => {
   network = new FakeNetwork();
@@ -47,6 +48,10 @@ beforeEach(() => {
     timers: network.timers,
     now: () => network.timers.now,
     ownLevel: () => loudness,
+    onNetworkChange: (listener) => {
+      changeNetwork = listener;
+      return () => undefined;
+    },
   });
   meeting.start();
 });
@@ -193,13 +198,14 @@ describe("a meeting", () => {
       await connect();
       connections.last.become("disconnected");
       await settle();
-      network.timers.advance(9000);
+      network.timers.advance(400);
       connections.last.become("failed");
       await settle();
-      expect(connections.all).toHaveLength(1);
-      network.socket.drop();
+      expect(network.sockets).toHaveLength(1);
+      network.timers.advance(100);
       await settle();
-      network.timers.advance(250);
+      network.timers.advance(0);
+      expect(network.sockets).toHaveLength(2);
       await enter({ resumed: true });
       expect(connections.all).toHaveLength(1);
       expect(network.socket.last("offer")).toMatchObject({ sdp: expect.stringContaining("ICE 1") as string });
@@ -209,6 +215,41 @@ describe("a meeting", () => {
       await settle();
       expect(connections.all).toHaveLength(1);
       expect(meeting.state.media).toBe("connected");
+    });
+
+    it("looks for another path as soon as nothing more comes, before the browser misses it", async () => {
+      await connect();
+      const look = async (bytesReceived: number) => {
+        connections.last.reports = [
+          { id: "t", type: "transport", selectedCandidatePairId: "p" },
+          { id: "p", type: "candidate-pair", bytesReceived },
+        ] as unknown as { id: string }[];
+        network.timers.advance(200);
+        await settle();
+      };
+      for (const bytes of [1, 2, 3, 4, 5, 6, 6, 6]) await look(bytes);
+      expect(connections.last.restarts).toBe(0);
+      await look(6);
+      expect(connections.last.restarts).toBe(1);
+      await answerOffer();
+      // The browser noticed nothing at all: the path is another one, the connection is the same.
+      network.timers.advance(60_000);
+      await settle();
+      expect(connections.all).toHaveLength(1);
+      connections.last.become("disconnected");
+      await settle();
+      expect(connections.last.restarts).toBe(2);
+    });
+
+    it("moves the socket and the media at once in another network", async () => {
+      await connect();
+      changeNetwork();
+      await settle();
+      network.timers.advance(0);
+      expect(network.sockets).toHaveLength(2);
+      await enter({ resumed: true });
+      expect(network.socket.last("offer")).toMatchObject({ sdp: expect.stringContaining("ICE 1") as string });
+      expect(connections.all).toHaveLength(1);
     });
 
     it("builds a new one when that does not help", async () => {
@@ -400,6 +441,7 @@ describe("a meeting", () => {
         timers: network.timers,
         now: () => network.timers.now,
         ownLevel: () => loudness,
+        onNetworkChange: () => () => undefined,
       },
       screen,
     );

@@ -6,6 +6,7 @@ import type { Joined, ServerMessage, Source } from "../protocol";
 import type { DeviceKind, LocalMedia } from "../media/local";
 import { ScreenShare } from "../media/screen";
 import { DEFAULT_SLOTS, Peer, type CreateConnection } from "../rtc/peer";
+import { LOOK_MS, StallDetector } from "../rtc/stall";
 import type { WantedLayers } from "../rtc/sender_layers";
 import type { Statistics } from "../rtc/statistics";
 import { backoff } from "../signalling/backoff";
@@ -44,12 +45,31 @@ export interface MeetingEnvironment {
   now(): number;
   /** Loudness of the own microphone, 0 to 1. */
   ownLevel(): number;
+  /** Tells when the machine is in another network; gives what ends that. */
+  onNetworkChange(listener: () => void): () => void;
 }
 
 export const realEnvironment: MeetingEnvironment = {
   timers: realTimers,
   now: () => performance.now(),
   ownLevel: () => 0,
+  onNetworkChange: (listener) => {
+    // Where neither event tells, the flow that stops does.
+    const { connection } = navigator as { connection?: EventTarget & { readonly type?: string } };
+    let type = connection?.type;
+    const changed = (): void => {
+      // The event also tells of mere estimates, on a path that is the same.
+      if (connection?.type === type) return;
+      type = connection?.type;
+      listener();
+    };
+    window.addEventListener("online", listener);
+    connection?.addEventListener("change", changed);
+    return () => {
+      window.removeEventListener("online", listener);
+      connection?.removeEventListener("change", changed);
+    };
+  },
 };
 
 /**
@@ -57,6 +77,12 @@ export const realEnvironment: MeetingEnvironment = {
  * rounds of checks over a slow path. Browsers themselves wait for half a minute.
  */
 const RESTART_WAIT_MS = 8000;
+
+/**
+ * How long the answer to a restart may take in milliseconds, before its socket counts as dead as the path of the
+ * media: a round trip over a poor network and the server's work. It costs no more than another socket.
+ */
+const RESTART_ANSWER_MS = 500;
 
 /** How the peer connection fared so far. */
 type Course =
@@ -84,9 +110,13 @@ export class Meeting {
   private rebuilds = 0;
   private retry: number | undefined;
   private course: Course = "new";
+  /** Whether the restart under way has asked for an answer in a hurry: its next socket has its time. */
+  private moved = false;
   /** When a restart counts as one that does not help. */
   private restartTimer: number | undefined;
   private levelTimer: number | undefined;
+  private stallTimer: number | undefined;
+  private readonly stall = new StallDetector();
   private readonly speaking = new SpeakingDetector();
   private readonly subscriptions: Subscriptions;
   /** What the server wants of own tracks, also of those it has not announced yet. */
@@ -120,6 +150,7 @@ export class Meeting {
     this.stopFollowing = [
       local.onChange(() => void this.localChanged()),
       this.screen.onChange(() => void this.localChanged()),
+      environment.onNetworkChange(() => this.networkChanged()),
     ];
   }
 
@@ -135,6 +166,7 @@ export class Meeting {
   start(): void {
     this.signalling.start();
     this.levelTimer = this.environment.timers.set(() => void this.readLevels(), LEVELS_EVERY_MS);
+    this.stallTimer = this.environment.timers.set(() => void this.watchFlow(), LOOK_MS);
   }
 
   leave(): void {
@@ -265,7 +297,9 @@ export class Meeting {
       {
         publish: (mid, source) => this.signalling.send({ type: "publish", mid, source }),
         offer: async (sdp) => {
-          const answer = await this.signalling.request({ type: "offer", sdp });
+          const hurry = this.course === "restarting" && !this.moved ? RESTART_ANSWER_MS : undefined;
+          this.moved = true;
+          const answer = await this.signalling.request({ type: "offer", sdp }, hurry);
           if (answer.type !== "answer") throw new Refused("internal", "The server did not answer the offer.");
           return answer.sdp;
         },
@@ -345,8 +379,25 @@ export class Meeting {
     return this.course === "new" || (this.course === "restarting" && this.restartTimer === undefined && !peer.needsNegotiation);
   }
 
+  /** Other addresses: what was open is on a path that is gone, whatever the browser still believes. */
+  private networkChanged(): void {
+    this.signalling.moveSocket();
+    // Offered when the socket is there again.
+    if (this.peer && this.course === "worked") this.restart(this.peer);
+  }
+
+  /** Looks whether media still comes; when it stops, the browser notices much later. */
+  private async watchFlow(): Promise<void> {
+    const { peer } = this;
+    const bytes = this.current.media === "connected" ? await peer?.received() : undefined;
+    if (this.current.connection.name === "ended") return;
+    if (this.stall.look(peer === this.peer ? bytes : undefined)) this.recover();
+    this.stallTimer = this.environment.timers.set(() => void this.watchFlow(), LOOK_MS);
+  }
+
   private restart(peer: Peer): void {
     this.course = "restarting";
+    this.moved = false;
     void this.negotiate(peer, () => peer.restartIce());
   }
 
@@ -354,7 +405,9 @@ export class Meeting {
     this.clearRestart();
     this.restartTimer = this.environment.timers.set(() => {
       this.restartTimer = undefined;
-      if (this.signalling.state.name === "joined") void this.buildPeer();
+      // A path that was found before the browser missed the old one changes no state.
+      if (this.current.media === "connected") this.course = "worked";
+      else if (this.signalling.state.name === "joined") void this.buildPeer();
     }, RESTART_WAIT_MS);
   }
 
@@ -451,6 +504,7 @@ export class Meeting {
     this.clearRetry();
     this.clearRestart();
     if (this.levelTimer !== undefined) this.environment.timers.clear(this.levelTimer);
+    if (this.stallTimer !== undefined) this.environment.timers.clear(this.stallTimer);
     for (const stop of this.stopFollowing) stop();
     this.screen.stop();
     this.subscriptions.end();

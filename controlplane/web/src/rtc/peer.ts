@@ -41,6 +41,14 @@ const KIND: Record<Source, "audio" | "video"> = {
   screen_audio: "audio",
 };
 
+/** The members of RTCStats that tell what came over a path. */
+interface PathReport {
+  readonly id: string;
+  readonly type: string;
+  readonly selectedCandidatePairId?: string;
+  readonly bytesReceived?: number;
+}
+
 /** Sources that come and go. */
 const SHARED: ReadonlySet<Source> = new Set<Source>(["screen", "screen_audio"]);
 
@@ -172,6 +180,13 @@ export class Peer {
   async statistics(): Promise<Statistics> {
     const report = await this.connection.getStats();
     return this.statisticsReader.read(report.values(), (mid) => this.sourceOf(mid));
+  }
+
+  /** Bytes that came over the path in use, of all kinds; another path counts anew. */
+  async received(): Promise<number | undefined> {
+    const reports = [...(await this.connection.getStats()).values()] as PathReport[];
+    const selected = reports.find(({ type }) => type === "transport")?.selectedCandidatePairId;
+    return reports.find(({ id }) => id === selected)?.bytesReceived;
   }
 
   private sourceOf(mid: string): Source | undefined {

@@ -4,7 +4,7 @@
 
 import { CLOSE, type ClientMessage, type ErrorCode, type Joined, type ServerMessage } from "../protocol";
 import { backoff } from "./backoff";
-import { Disconnected, realTimers, Refused, Socket, type Timers, type WebSocketLike } from "./socket";
+import { Disconnected, NO_ANSWER, realTimers, Refused, Socket, type Timers, type WebSocketLike } from "./socket";
 
 /** Why there is no way back without the person's doing. */
 export type EndCode = ErrorCode | "left" | "kicked" | "room_closed";
@@ -95,9 +95,16 @@ export class Signalling {
     if (this.current.name === "joined") this.socket?.send(message);
   }
 
-  request(message: ClientMessage): Promise<ServerMessage> {
+  /** `timeout` in milliseconds, where something tells that the socket may be dead. */
+  request(message: ClientMessage, timeout?: number): Promise<ServerMessage> {
     if (this.current.name !== "joined" || !this.socket) return Promise.reject(new Disconnected());
-    return this.socket.request(message);
+    return this.socket.request(message, timeout);
+  }
+
+  /** The network is another one: the socket is on a path that is gone, and a new one is opened at once. */
+  moveSocket(): void {
+    if (this.current.name === "joined") this.socket?.close(NO_ANSWER, "moved");
+    else this.retryNow();
   }
 
   leave(): void {
@@ -188,7 +195,9 @@ export class Signalling {
     this.socket = undefined;
     if (code === CLOSE.authFailed) return this.end("auth_failed", "");
     if (code === CLOSE.replaced) return this.end("replaced", "");
-    const retryInMs = backoff(this.attempt, this.environment.random());
+    // Whoever stopped answering one client is not away for all: nobody else comes back at this moment.
+    const alone = code === NO_ANSWER && this.current.name === "joined";
+    const retryInMs = alone ? 0 : backoff(this.attempt, this.environment.random());
     this.become({ name: "waiting", attempt: this.attempt, before: this.resume !== undefined, retryInMs });
     this.attempt += 1;
     this.retry = this.environment.timers.set(() => this.connect(), retryInMs);

@@ -49,7 +49,7 @@ export const REQUEST_TIMEOUT_MS = 10_000;
 /** `WebSocket.OPEN` (the constant, so that tests need no global). */
 const OPEN = 1;
 /** Application close code for a server that stopped answering. */
-const NO_ANSWER = 4000;
+export const NO_ANSWER = 4000;
 
 interface Pending {
   resolve(message: ServerMessage): void;
@@ -80,11 +80,11 @@ export class Socket {
     if (this.socket.readyState === OPEN) this.socket.send(JSON.stringify(message));
   }
 
-  request(message: ClientMessage): Promise<ServerMessage> {
+  request(message: ClientMessage, timeout = REQUEST_TIMEOUT_MS): Promise<ServerMessage> {
     if (this.closed || this.socket.readyState !== OPEN) return Promise.reject(new Disconnected());
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
-      const timer = this.timers.set(() => this.close(NO_ANSWER, "no answer"), REQUEST_TIMEOUT_MS);
+      const timer = this.timers.set(() => this.close(NO_ANSWER, "no answer"), timeout);
       this.pending.set(id, { resolve, reject, timer });
       this.socket.send(JSON.stringify({ id, ...message } satisfies ClientFrame));
     });
