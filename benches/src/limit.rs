@@ -182,13 +182,9 @@ fn send(
     let mut due: Vec<Instant> = (0..flows.len())
         .map(|flow| start + Duration::from_millis(33) * flow as u32 / flows.len() as u32)
         .collect();
-    loop {
-        let Some((flow, at)) = due.iter().copied().enumerate().min_by_key(|(_, at)| *at) else {
-            break;
-        };
-        if at.duration_since(start) >= duration {
-            break;
-        }
+    while let Some((flow, at)) = due.iter().copied().enumerate().min_by_key(|(_, at)| *at)
+        && at.duration_since(start) < duration
+    {
         let now = Instant::now();
         if at > now {
             thread::sleep(at - now);

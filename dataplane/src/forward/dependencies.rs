@@ -177,8 +177,10 @@ mod tests {
     use crate::codec::dependency_descriptor::testing::{describe, l1t3, l3t3_key};
 
     fn taken(own: &mut Dependencies, frame: i64, data: &[u8]) -> (PacketMeta, Option<Announced>) {
-        let mut meta = PacketMeta::default();
-        meta.seq = frame as u64;
+        let mut meta = PacketMeta {
+            seq: frame as u64,
+            ..PacketMeta::default()
+        };
         let told = own.take(Time::ZERO, frame, data, &mut meta);
         (meta, told.announced)
     }

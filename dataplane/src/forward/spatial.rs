@@ -275,6 +275,8 @@ mod tests {
             2,
         );
         shown(&mut layers, encoder.picture(true), 2);
+        // It shows that layers depend on each other everywhere.
+        shown(&mut layers, encoder.picture(false), 2);
         let late = encoder.picture(false);
         shown(&mut layers, encoder.picture(false), 0);
         assert_eq!(layers.layer(), 0);

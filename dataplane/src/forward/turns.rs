@@ -62,6 +62,6 @@ mod tests {
         for seq in 3..8 {
             turns.turn(seq * 100, (seq % 2) as u8);
         }
-        assert_eq!(turns.at(1), turns.at(500), "the oldest that is remembered");
+        assert_eq!(turns.at(1), turns.at(400), "the oldest that is remembered");
     }
 }

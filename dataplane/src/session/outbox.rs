@@ -35,6 +35,25 @@ pub enum Item {
     },
 }
 
+impl Item {
+    /// Whether both are of one stream for one slot, and this one was published before.
+    fn precedes(&self, later: &Self) -> bool {
+        let of = |item: &Self| match *item {
+            Self::Forward {
+                slot,
+                publication,
+                layer,
+                seq,
+            } => Some(((slot, publication, layer), seq)),
+            Self::Retransmit { .. } => None,
+        };
+        match (of(self), of(later)) {
+            (Some((stream, before)), Some((same, after))) => stream == same && before < after,
+            _ => false,
+        }
+    }
+}
+
 /// The queues of one session.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -61,10 +80,18 @@ impl Outbox {
     }
 
     /// Adds a publisher's packet of a picture that others of it, or later ones, may already have left:
-    /// it goes before what is new. False when the queue is full and the item is dropped.
+    /// it goes before what is new. Where packets before it still wait themselves it keeps behind them, or it would leave
+    /// although what it is predicted from is dropped. False when the queue is full and the item is dropped.
     #[must_use]
     pub fn push_late(&mut self, item: Item) -> bool {
-        Self::add(&mut self.repair, item)
+        let Some(place) = self.video.iter().rposition(|queued| queued.precedes(&item)) else {
+            return Self::add(&mut self.repair, item);
+        };
+        let free = self.video.len() < limits::OUTBOX_PACKETS;
+        if free {
+            self.video.insert(place + 1, item);
+        }
+        free
     }
 
     fn add(queue: &mut VecDeque<Item>, item: Item) -> bool {
@@ -170,6 +197,25 @@ mod tests {
         assert_eq!(outbox.drop_video(0), 1);
         assert_eq!(outbox.pop_paced(), Some(forward(0, 7)));
         assert_eq!(outbox.pop_paced(), None);
+    }
+
+    #[test]
+    fn what_is_late_does_not_overtake_what_it_follows() {
+        let mut outbox = Outbox::default();
+        for seq in [6, 8, 9] {
+            assert!(outbox.push(Kind::Video, forward(0, seq)));
+        }
+        assert!(outbox.push(Kind::Video, forward(1, 3)));
+        assert!(outbox.push_late(forward(0, 7)));
+        let order: Vec<Item> = std::iter::from_fn(|| outbox.pop_paced()).collect();
+        let expected = [
+            forward(0, 6),
+            forward(0, 7),
+            forward(0, 8),
+            forward(0, 9),
+            forward(1, 3),
+        ];
+        assert_eq!(order, expected);
     }
 
     #[test]
