@@ -28,7 +28,7 @@ run: build ## Build what is missing and start a server on http://localhost:7880
 
 test: lint unit web-test browser ## Everything fast: lints, unit, integration and browser tests
 
-test-full: fuzz decode stacks shaped ## What takes longer: fuzzing, real decoders, other stacks, shaped paths
+test-full: fuzz decode stacks ## What takes longer: fuzzing, forwarded pictures in a real decoder, other stacks
 
 release: tools-build $(WEB)/dist/index.html ## Optimised binaries in target/release
 	cargo build --release --locked -p kall-controlplane -p kall-dataplane
