@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::counters::IoCounters;
 use super::epoll::{Epoll, Interest};
-use super::limits::{RECEIVE_BATCH, TRAIN_MAX};
-use super::receive::{self, Incoming};
-use super::syscall::ReceiveSlots;
+use super::limits::TRAIN_MAX;
+use super::receive::Incoming;
+use super::receive_slots::ReceiveSlots;
 use super::udp::UdpSocket;
 
 /// Sockets that one wait tells of.
@@ -55,12 +55,6 @@ impl ClientSockets {
         self.sockets[index].local()
     }
 
-    /// What came and went wrong, of all sockets together.
-    #[must_use]
-    pub fn counters(&self) -> &IoCounters {
-        &self.counters
-    }
-
     /// Sleeps until a socket has something or `timeout`, and lists those that have.
     ///
     /// # Errors
@@ -74,26 +68,11 @@ impl ClientSockets {
     }
 
     /// Gives everything one socket has to `sink`, up to about `limit` datagrams.
-    pub fn receive(&mut self, index: usize, limit: usize, mut sink: impl FnMut(Incoming<'_>)) {
+    pub fn receive(&mut self, index: usize, limit: usize, sink: impl FnMut(Incoming<'_>)) {
         let socket = &self.sockets[index];
-        let mut taken = 0;
-        while taken < limit {
-            let count = match self.slots.fill(socket.as_raw_fd()) {
-                Ok(count) => count,
-                Err(error) => {
-                    let usual = [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted];
-                    self.counters.rx_errors += u64::from(!usual.contains(&error.kind()));
-                    return;
-                }
-            };
-            for message in 0..count {
-                let message = self.slots.message(message);
-                taken += receive::deliver(message, socket.fixed_address(), &mut self.counters, &mut sink);
-            }
-            if count < RECEIVE_BATCH {
-                return;
-            }
-        }
+        let fixed = socket.fixed_address();
+        self.slots
+            .receive(socket.as_raw_fd(), fixed, limit, &mut self.counters, sink);
     }
 
     /// Sends one datagram from a client's socket, never waiting.

@@ -26,6 +26,7 @@ pub mod outbox;
 pub mod panic;
 pub mod process;
 mod receive;
+mod receive_slots;
 mod send;
 pub mod signals;
 mod sockaddr;

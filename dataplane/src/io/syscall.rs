@@ -4,15 +4,14 @@
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, RawFd};
-use std::ptr;
 use std::time::Duration;
 
 use super::counters::IoCounters;
 use super::epoll::{Epoll, Interest};
-use super::limits::{RECEIVE_BATCH, RECEIVE_CONTROL_LEN, TRAIN_MAX};
-use super::receive::{self, Incoming, Message};
+use super::limits::TRAIN_MAX;
+use super::receive::Incoming;
+use super::receive_slots::ReceiveSlots;
 use super::send::{SendMessages, SendSlots, Sender};
-use super::sockaddr;
 use super::udp::UdpSocket;
 use super::wake::{WakeFd, Waker};
 use crate::shard::TransmitBatch;
@@ -106,117 +105,16 @@ impl SyscallDriver {
 
     /// Takes what the socket has, up to about `limit` datagrams (a train is never split), and says how
     /// many it took.
-    pub fn receive(&mut self, limit: usize, mut sink: impl FnMut(Incoming<'_>)) -> usize {
-        let mut taken = 0;
-        while taken < limit {
-            let count = match self.slots.fill(self.socket.as_raw_fd()) {
-                Ok(count) => count,
-                Err(error) => {
-                    if !matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                    ) {
-                        self.counters.rx_errors += 1;
-                    }
-                    break;
-                }
-            };
-            for index in 0..count {
-                let message = self.slots.message(index);
-                taken += receive::deliver(message, self.fixed, &mut self.counters, &mut sink);
-            }
-            if count < RECEIVE_BATCH {
-                break;
-            }
-        }
-        taken
+    pub fn receive(&mut self, limit: usize, sink: impl FnMut(Incoming<'_>)) -> usize {
+        let fd = self.socket.as_raw_fd();
+        self.slots
+            .receive(fd, self.fixed, limit, &mut self.counters, sink)
     }
 
     /// Sends all runs of `batch`, never waiting.
     pub fn send(&mut self, batch: &TransmitBatch) {
         let mut kernel = Sendmmsg(self.socket.as_raw_fd());
         self.sender.send(batch, &mut kernel, &mut self.counters);
-    }
-}
-
-/// Memory for one recvmmsg, of whatever socket.
-pub(super) struct ReceiveSlots {
-    headers: Box<[libc::mmsghdr]>,
-    iovecs: Box<[libc::iovec]>,
-    names: Box<[[u8; sockaddr::LEN_MAX]]>,
-    controls: Box<[[u8; RECEIVE_CONTROL_LEN]]>,
-    payloads: Box<[u8]>,
-    slot_len: usize,
-}
-
-// SAFETY: its pointers go into memory that it owns and that does not move with it; they are set anew before each
-// use, and the kernel keeps none of them.
-unsafe impl Send for ReceiveSlots {}
-
-impl ReceiveSlots {
-    pub(super) fn new(slot_len: usize) -> Self {
-        // SAFETY: all-zero is a valid mmsghdr: null pointers with zero lengths.
-        let header: libc::mmsghdr = unsafe { std::mem::zeroed() };
-        let iovec = libc::iovec {
-            iov_base: ptr::null_mut(),
-            iov_len: 0,
-        };
-        Self {
-            headers: vec![header; RECEIVE_BATCH].into_boxed_slice(),
-            iovecs: vec![iovec; RECEIVE_BATCH].into_boxed_slice(),
-            names: vec![[0; sockaddr::LEN_MAX]; RECEIVE_BATCH].into_boxed_slice(),
-            controls: vec![[0; RECEIVE_CONTROL_LEN]; RECEIVE_BATCH].into_boxed_slice(),
-            payloads: vec![0; RECEIVE_BATCH * slot_len].into_boxed_slice(),
-            slot_len,
-        }
-    }
-
-    /// One recvmmsg: how many messages it gave.
-    pub(super) fn fill(&mut self, fd: RawFd) -> io::Result<usize> {
-        for (index, payload) in self.payloads.chunks_exact_mut(self.slot_len).enumerate() {
-            self.iovecs[index] = libc::iovec {
-                iov_base: payload.as_mut_ptr().cast(),
-                iov_len: payload.len(),
-            };
-            let header = &mut self.headers[index].msg_hdr;
-            header.msg_name = self.names[index].as_mut_ptr().cast();
-            header.msg_namelen = sockaddr::LEN_MAX as libc::socklen_t;
-            header.msg_iov = &raw mut self.iovecs[index];
-            header.msg_iovlen = 1;
-            header.msg_control = self.controls[index].as_mut_ptr().cast();
-            header.msg_controllen = RECEIVE_CONTROL_LEN;
-            header.msg_flags = 0;
-        }
-        // SAFETY: every pointer set above is into memory this struct owns, with its true length; the call
-        // is over before any of it is touched again. MSG_WAITFORONE would wait for a first message, and
-        // MSG_DONTWAIT does not wait at all.
-        let count = unsafe {
-            libc::recvmmsg(
-                fd,
-                self.headers.as_mut_ptr(),
-                RECEIVE_BATCH as u32,
-                libc::MSG_DONTWAIT,
-                ptr::null_mut(),
-            )
-        };
-        if count < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok((count as usize).min(RECEIVE_BATCH))
-    }
-
-    pub(super) fn message(&mut self, index: usize) -> Message<'_> {
-        let header = &self.headers[index];
-        let start = index * self.slot_len;
-        let len = (header.msg_len as usize).min(self.slot_len);
-        let name_len = (header.msg_hdr.msg_namelen as usize).min(sockaddr::LEN_MAX);
-        let control_len = header.msg_hdr.msg_controllen.min(RECEIVE_CONTROL_LEN);
-        Message {
-            name: &self.names[index][..name_len],
-            control: &self.controls[index][..control_len],
-            truncated: header.msg_hdr.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0,
-            payload: &mut self.payloads[start..start + len],
-        }
     }
 }
 
