@@ -82,15 +82,21 @@ impl Demand {
             .copied()
     }
 
+    /// The step it has now, none while it is paused or new.
+    #[must_use]
+    pub fn had(&self) -> Option<Step> {
+        self.current
+            .and_then(|index| self.steps().get(usize::from(index)))
+            .copied()
+    }
+
     fn cost(&self) -> u64 {
         self.step().map_or(0, |step| step.bps)
     }
 
     /// What it has now costs.
     fn held(&self) -> u64 {
-        self.current
-            .and_then(|index| self.steps().get(usize::from(index)))
-            .map_or(0, |step| step.bps)
+        self.had().map_or(0, |step| step.bps)
     }
 
     /// The next step up and what it adds.

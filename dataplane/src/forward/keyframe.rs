@@ -27,6 +27,9 @@ pub enum Meanwhile {
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
+/// How long a key frame may wait for its turn to a subscriber.
+const ON_ITS_WAY: Duration = Duration::from_millis(300);
+
 /// The gate before one publisher layer.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyframeGate {
@@ -34,6 +37,8 @@ pub struct KeyframeGate {
     /// When the request is to be (re)sent, while somebody waits.
     due: Option<Time>,
     last_sent: Option<Time>,
+    /// When the newest key frame began.
+    began: Option<Time>,
     retry: Duration,
 }
 
@@ -45,6 +50,7 @@ impl KeyframeGate {
             spacing,
             due: None,
             last_sent: None,
+            began: None,
             retry: RETRY_MAX,
         }
     }
@@ -72,8 +78,15 @@ impl KeyframeGate {
     }
 
     /// A key frame begins: whoever waited has it.
-    pub fn on_keyframe(&mut self) {
+    pub fn on_keyframe(&mut self, now: Time) {
         self.due = None;
+        self.began = Some(now);
+    }
+
+    /// Whether a key frame has begun that may still be on its way to a subscriber behind a narrow path.
+    #[must_use]
+    pub fn is_answered(&self, now: Time) -> bool {
+        self.began.is_some_and(|began| now.since(began) < ON_ITS_WAY)
     }
 
     /// Nobody waits any more.
@@ -172,7 +185,7 @@ mod tests {
             gate.request(Time::from_millis(millis), RTT, Meanwhile::Nothing);
             sent += u32::from(gate.poll(Time::from_millis(millis)));
         }
-        gate.on_keyframe();
+        gate.on_keyframe(Time::from_millis(100));
         // One of them came after the key frame had begun: it waits for the spacing.
         gate.request(Time::from_millis(110), RTT, Meanwhile::Nothing);
         assert_eq!(gate.poll_deadline(), Time::from_millis(500));
@@ -186,7 +199,7 @@ mod tests {
         let mut gate = KeyframeGate::new(SPACING_HIGH);
         gate.request(Time::ZERO, RTT, Meanwhile::Something);
         assert!(gate.poll(Time::ZERO));
-        gate.on_keyframe();
+        gate.on_keyframe(Time::from_millis(100));
         gate.request(Time::from_millis(200), RTT, Meanwhile::Something);
         assert_eq!(gate.poll_deadline(), Time::from_millis(1_000));
         gate.request(Time::from_millis(300), RTT, Meanwhile::Nothing);
@@ -207,8 +220,10 @@ mod tests {
             sent.push(now.as_millis());
         }
         assert_eq!(sent, [0, 800, 1600]);
-        gate.on_keyframe();
+        assert!(!gate.is_answered(Time::from_millis(1_700)));
+        gate.on_keyframe(Time::from_millis(1_700));
         assert_eq!(gate.poll_deadline(), Time::FAR_FUTURE);
+        assert!(gate.is_answered(Time::from_millis(1_800)));
     }
 
     #[test]

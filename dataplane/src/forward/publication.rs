@@ -378,7 +378,7 @@ impl Publication {
         let noted = stream.nack.on_packet(now, seq, recovered);
         if meta.keyframe_start {
             stream.nack.on_keyframe(seq);
-            layer.keyframes.on_keyframe();
+            layer.keyframes.on_keyframe(now);
         }
         self.note_layers(usize::from(packet.layer), size, facts.announced);
         if len > 0 {

@@ -55,6 +55,13 @@ pub struct SlotSeed {
 /// piled up behind it are gone by then.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a key frame takes to arrive, beside the round trip: it is as long as many pictures, and where it is needed
+/// most the path is narrow. What is asked for meanwhile it answers; what is lost of it is sent again.
+const KEYFRAME_ARRIVES: Duration = Duration::from_millis(150);
+
+/// Most that a request may be taken for one that crossed the key frame.
+const CROSSING_MAX: Duration = Duration::from_millis(500);
+
 /// What of its occupant a slot is to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Aim {
@@ -541,8 +548,12 @@ impl Slot {
     }
 
     /// The receiver can't decode until the next key frame. False when it asks too often to be
-    /// listened to.
-    pub fn on_keyframe_request(&mut self, now: Time) -> bool {
+    /// listened to, or could not know yet what it was just sent. `rtt` is the round trip to it.
+    pub fn on_keyframe_request(&mut self, now: Time, rtt: Duration) -> bool {
+        let crossing = (rtt + KEYFRAME_ARRIVES).min(CROSSING_MAX);
+        if self.nacks.keyed_at().is_some_and(|at| now.since(at) < crossing) {
+            return false;
+        }
         // A receiver repeats itself until the key frame is there; that is one request.
         let admitted = self.nacks.is_paused() || self.requests.admit(now);
         if admitted {

@@ -76,6 +76,8 @@ pub struct NackMap {
     highest: Option<u64>,
     /// Numbers below it are from before the newest key frame.
     floor: u64,
+    /// When that was sent.
+    keyed_at: Option<Time>,
     paused: bool,
 }
 
@@ -92,6 +94,7 @@ impl NackMap {
             age_max,
             highest: None,
             floor: 0,
+            keyed_at: None,
             paused: false,
         }
     }
@@ -117,8 +120,15 @@ impl NackMap {
         self.highest = Some(self.highest.map_or(out.seq, |highest| highest.max(out.seq)));
         if keyframe_start {
             self.floor = self.floor.max(out.seq);
+            self.keyed_at = Some(now);
             self.paused = false;
         }
+    }
+
+    /// When the newest key frame was sent.
+    #[must_use]
+    pub fn keyed_at(&self) -> Option<Time> {
+        self.keyed_at
     }
 
     /// The receiver asked for a key frame: until one is sent, resending what it can't decode is waste.

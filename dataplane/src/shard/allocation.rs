@@ -20,6 +20,10 @@ use crate::time::Time;
 /// failed to carry something will fail again, and people mind flapping more than a small picture.
 const HOLD: Duration = Duration::from_secs(8);
 
+/// The same for a slot that shows fewer pictures of the same layer: nobody sees more than that motion is less smooth,
+/// and going back takes no key frame.
+const HOLD_THINNED: Duration = Duration::from_secs(2);
+
 /// The same after a pause.
 const HOLD_PAUSED: Duration = Duration::from_secs(5);
 
@@ -183,7 +187,8 @@ impl Shard {
             Some(budget) if settling => Some(budget.max(downstream.used_bps)),
             budget => budget,
         };
-        let plan = allocate(budget.map_or(u64::MAX / 1_000, share), &mut demands);
+        let shared = budget.map_or(u64::MAX / 1_000, share);
+        let plan = allocate(shared, &mut demands);
         downstream.allocated_by = downstream.estimator.estimate();
         downstream.used_bps = whole(plan.used_bps);
         downstream.estimator.set_demand(
@@ -199,7 +204,7 @@ impl Shard {
         }
         let mut risen = false;
         for demand in &demands {
-            risen |= self.grant(now, key, demand, relief);
+            risen |= self.grant(now, key, demand, shared, relief);
         }
         if risen && let Some(session) = self.sessions.get_mut(key) {
             session.downstream.risen_at = now;
@@ -209,7 +214,9 @@ impl Shard {
     }
 
     /// Acts on one slot's share. True when it rose above what it had.
-    fn grant(&mut self, now: Time, key: Key, demand: &Demand, relief: bool) -> bool {
+    ///
+    /// `budget_bps` is what all of them have together, and `relief` whether that is much less than before.
+    fn grant(&mut self, now: Time, key: Key, demand: &Demand, budget_bps: u64, relief: bool) -> bool {
         let Some(session) = self.sessions.get_mut(key) else {
             return false;
         };
@@ -233,17 +240,19 @@ impl Shard {
                 risen = demand.current.is_some() && demand.granted > demand.current;
                 slot.aim(Aim { layer, temporal });
                 if fell {
-                    slot.hold_until = now + HOLD;
+                    let thinned = demand.had().is_some_and(|had| had.layer == layer);
+                    slot.hold_until = now + if thinned { HOLD_THINNED } else { HOLD };
                     let shown = slot.shown_layer();
-                    if relief && shown.is_some_and(|shown| shown != layer) {
-                        let base = shown
-                            .and_then(|shown| {
-                                self.publications
-                                    .get(publication_key)?
-                                    .layers
-                                    .get(usize::from(shown))
-                            })
-                            .is_some_and(|shown| shown.flow.highest_temporal() > 0);
+                    if let Some(shown) = shown.filter(|shown| relief && *shown != layer) {
+                        let flow = self
+                            .publications
+                            .get(publication_key)
+                            .and_then(|found| Some(found.layers.get(usize::from(shown))?.flow));
+                        // Its base, if there is one that fits; what does not would only keep the smaller layer out.
+                        let base = flow
+                            .filter(|flow| flow.highest_temporal() > 0)
+                            .and_then(|flow| flow.bps(now, 0))
+                            .is_some_and(|bps| bps <= budget_bps);
                         slot.cut_current(base);
                     }
                 }
@@ -258,7 +267,14 @@ impl Shard {
                 }
             }
         }
-        let asks = slot.needs_keyframe();
+        // What waits for its turn on the path is asked for no second time.
+        let answered = |layer: u8| {
+            let publication = self.publications.get(publication_key);
+            publication
+                .and_then(|found| found.layers.get(usize::from(layer)))
+                .is_some_and(|layer| layer.keyframes.is_answered(now))
+        };
+        let asks = slot.needs_keyframe() && !slot.aimed().is_some_and(|aim| answered(aim.layer));
         self.sync_layers(now, key, demand.slot, publication_key);
         if asks {
             self.request_keyframe_for(now, key, usize::from(demand.slot));

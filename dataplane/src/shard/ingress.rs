@@ -610,11 +610,14 @@ impl Shard {
         let Some(index) = session.slot_by_ssrc(media_ssrc) else {
             return;
         };
+        // The queue on the path is part of it, and what feedback tells is newer than what reports do.
+        let told = session.downstream.estimator.rtt().unwrap_or_default();
+        let rtt = session.rtt.max(told);
         let Some(slot) = session.slots.get_mut(index) else {
             return;
         };
         slot.counts.pli_received += 1;
-        if slot.on_keyframe_request(now) {
+        if slot.on_keyframe_request(now, rtt) {
             // What it sees is broken, whatever else it waits for.
             let shown = slot.shown_layer().zip(slot.occupant());
             if let Some((layer, occupant)) = shown {
