@@ -143,7 +143,8 @@ impl Aimd {
 
     /// Whether enough was sent to know what the call would get.
     fn is_telling(&self, busy: Busy) -> bool {
-        busy.sent >= TELLING_SHARE * self.estimate
+        let share = busy.sent / self.estimate;
+        share >= TELLING_SHARE || busy.overflows() && share >= TELLING_SHARE / 2.0
     }
 
     fn decrease(&mut self, now: Time, busy: Busy) {

@@ -280,6 +280,7 @@ mod tests {
                         sent_at: now,
                         arrival: free as i64 - 5_000_000,
                         bytes: size,
+                        total: 0,
                         after_gap: false,
                     });
                 }

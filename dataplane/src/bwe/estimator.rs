@@ -22,6 +22,9 @@ use crate::wire::rtcp::Twcc;
 /// A queue this long is one; less hurts nobody.
 const STANDING: Duration = Duration::from_millis(10);
 
+/// A queue this long may be all that the path has room for.
+const FULL: Duration = Duration::from_millis(60);
+
 /// Above this share of it, the estimate is used up.
 const SATURATING: f64 = 0.85;
 
@@ -83,13 +86,15 @@ impl Delay {
         }
     }
 
-    /// How the path is used. A growing delay without a queue is jitter, or the burst of another.
-    fn usage(&self) -> Usage {
-        let usage = self.trendline.usage();
-        if usage == Usage::Over && self.queue.standing() < STANDING {
-            Usage::Under
-        } else {
-            usage
+    /// How the path is used. A growing delay without a queue is jitter, or the burst of another; a queue that
+    /// is full grows no longer, for it drops what is too much.
+    fn usage(&self, busy: Option<Busy>) -> Usage {
+        let standing = self.queue.standing();
+        let overflows = standing >= FULL && busy.is_some_and(Busy::overflows);
+        match self.trendline.usage() {
+            Usage::Over if standing < STANDING => Usage::Under,
+            Usage::Normal if overflows => Usage::Over,
+            usage => usage,
         }
     }
 }
@@ -108,6 +113,8 @@ pub struct Estimator {
     remb: Option<f64>,
     rtt: Option<Duration>,
     estimate: u64,
+    /// The estimate when feedback ceased to come; none while it comes.
+    before_silence: Option<u64>,
     usage: Usage,
     /// The last feedback that told something; none yet.
     fed: Option<Time>,
@@ -135,6 +142,7 @@ impl Estimator {
             remb: None,
             rtt: None,
             estimate: ESTIMATE_START,
+            before_silence: None,
             usage: Usage::Normal,
             fed: None,
             usual: (now, start),
@@ -182,11 +190,9 @@ impl Estimator {
                 delay.busy.on_gap();
             }
             delay.acked.on_acked(packet.arrival, packet.bytes);
-            delay.queue.on_acked(packet.sent_at, packet.arrival);
+            delay.queue.on_acked(&packet);
             let standing = delay.queue.standing();
-            delay
-                .busy
-                .on_acked(packet.sent_at, packet.arrival, packet.bytes, standing);
+            delay.busy.on_acked(&packet, standing);
             if let Some(step) = delay.groups.on_acked(packet.sent_at, packet.arrival) {
                 delay.trendline.on_step(step);
             }
@@ -202,6 +208,7 @@ impl Estimator {
             self.prober.on_return(now, self.usual.1);
         }
         self.fed = Some(now);
+        self.before_silence = None;
         outcome.lost = self.settle(now);
         self.update(now, newest);
         outcome
@@ -225,11 +232,6 @@ impl Estimator {
         self.loss.update(now, self.estimate as f64);
         // What only denies is no reason to rise.
         if let Some(sent_at) = newest {
-            self.usage = match self.delay.usage() {
-                // It is the probe's own queue, and drains.
-                Usage::Over if self.prober.is_in_wake(sent_at) => Usage::Under,
-                usage => usage,
-            };
             // What the path itself loses was carried to where it was lost.
             let carried = |rate: f64| rate / (1.0 - self.loss.inherent());
             let measured = Measured {
@@ -238,6 +240,11 @@ impl Estimator {
                     arrived: carried(busy.arrived),
                     ..busy
                 }),
+            };
+            self.usage = match self.delay.usage(measured.busy) {
+                // It is the probe's own queue, and drains.
+                Usage::Over if self.prober.is_in_wake(sent_at) => Usage::Under,
+                usage => usage,
             };
             self.delay.aimd.update(now, self.usage, measured, self.rtt);
             self.loss.rise(now, self.delay.aimd.estimate());
@@ -357,10 +364,12 @@ impl Estimator {
         self.prober.demand()
     }
 
-    /// Begins anew on another path: what was measured belonged to the old one.
+    /// Begins anew on another path: what was measured belonged to the old one, and that nothing came back from it is why
+    /// it was left.
     pub fn on_path_change(&mut self, now: Time) {
         self.now = now;
-        let start = self.estimate.min(ESTIMATE_START) as f64;
+        let before = self.before_silence.take().unwrap_or(self.estimate);
+        let start = before.min(ESTIMATE_START) as f64;
         self.history.forget();
         self.reader = Reader::new(&self.history);
         self.delay = Delay::new(now, start);
@@ -440,6 +449,7 @@ impl Estimator {
             self.combine(now);
         }
         if self.silence.handle_timeout(now) {
+            self.before_silence.get_or_insert(self.estimate);
             let half = self.estimate as f64 / 2.0;
             self.delay.aimd.set(now, half);
             self.reports.halve();

@@ -27,6 +27,8 @@ pub(super) struct Acked {
     pub(super) arrival: i64,
     /// With headers.
     pub(super) bytes: u64,
+    /// All that was sent up to this packet, whatever became of it; wraps.
+    pub(super) total: u32,
     /// A message before this one is missing, and with it what came between this packet and the one
     /// handed out before.
     pub(super) after_gap: bool,
@@ -119,6 +121,7 @@ impl Reader {
                             sent_at: sent.at,
                             arrival: ticks.saturating_mul(TICK_MICROS.cast_signed()),
                             bytes: u64::from(sent.bytes),
+                            total: sent.total,
                             after_gap: std::mem::take(&mut after_gap),
                         });
                     }

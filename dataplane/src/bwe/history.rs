@@ -58,6 +58,8 @@ pub(super) struct Sent {
     pub(super) at: Time,
     /// With headers of IP and UDP.
     pub(super) bytes: u16,
+    /// All that was sent up to here, this packet included; wraps.
+    pub(super) total: u32,
     pub(super) fate: Fate,
     /// Belongs to a probe, whose losses are wanted.
     pub(super) probe: bool,
@@ -67,6 +69,7 @@ pub(super) struct Sent {
 #[derive(Debug)]
 pub(super) struct History {
     packets: Vec<Sent>,
+    total: u32,
     next: u64,
     /// Nothing below this is remembered: it was sent on another path.
     first: u64,
@@ -81,11 +84,13 @@ impl History {
         let nothing = Sent {
             at: Time::ZERO,
             bytes: 0,
+            total: 0,
             fate: Fate::Unknown,
             probe: false,
         };
         Self {
             packets: vec![nothing; PACKETS],
+            total: 0,
             next: Self::START,
             first: Self::START,
         }
@@ -103,9 +108,11 @@ impl History {
 
     /// Notes the packet that took the next number.
     pub(super) fn push(&mut self, at: Time, bytes: u16, probe: bool) {
+        self.total = self.total.wrapping_add(u32::from(bytes));
         self.packets[index(self.next)] = Sent {
             at,
             bytes,
+            total: self.total,
             fate: Fate::InFlight,
             probe,
         };

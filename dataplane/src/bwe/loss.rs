@@ -222,7 +222,8 @@ impl Loss {
                 self.hold = (self.hold * 2).min(HOLD_MAX);
                 self.suspected = None;
             }
-            Cause::Unknown if loss < HEAVY => {
+            // With much less sent than is allowed there is nothing to lower.
+            Cause::Unknown if loss < HEAVY || seen.rate < TELLING_SHARE * estimate => {
                 self.limit = Some(self.limit.unwrap_or(estimate).min(estimate));
                 if now.since(since) >= HOLD_LIGHT {
                     self.tolerate(loss);

@@ -102,6 +102,9 @@ impl Session {
         self.rtt = DEFAULT_RTT;
         self.downstream.estimator.on_path_change(now);
         self.downstream.follow_estimate(now);
+        for slot in &mut self.slots {
+            slot.hold_until = Time::ZERO;
+        }
     }
 
     /// The slot on a line.

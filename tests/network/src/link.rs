@@ -24,6 +24,8 @@ pub struct LinkConfig {
     /// Propagation.
     #[serde(rename = "delay_ms", deserialize_with = "millis")]
     pub delay: Duration,
+    /// A longer route from some time on.
+    pub detour: Option<Detour>,
     /// Deviation of a delay that varies by packet: half a normal distribution, added to
     /// [`LinkConfig::delay`], and cut off at four times this.
     #[serde(rename = "jitter_ms", deserialize_with = "millis")]
@@ -40,6 +42,21 @@ pub struct LinkConfig {
     pub held_back: Duration,
     /// Probability that a packet arrives twice.
     pub duplicate: f64,
+}
+
+/// A route that becomes longer behind the bottleneck, and may lose more.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detour {
+    /// Since when.
+    #[serde(rename = "at_s", deserialize_with = "seconds")]
+    pub at: Duration,
+    /// By how much.
+    #[serde(rename = "more_ms", deserialize_with = "millis")]
+    pub more: Duration,
+    /// Probability that a packet is lost on it.
+    #[serde(default)]
+    pub loss: f64,
 }
 
 /// The bound of a drop-tail queue: a packet that would pass it is dropped.
@@ -122,6 +139,7 @@ pub struct Link {
     jitter: Random,
     reorder: Random,
     duplicate: Random,
+    strays: Random,
     stats: Stats,
 }
 
@@ -135,6 +153,7 @@ impl Link {
             jitter: random.split(),
             reorder: random.split(),
             duplicate: random.split(),
+            strays: random.split(),
             config,
             free_at: Duration::ZERO,
             last_arrival: Duration::ZERO,
@@ -151,7 +170,9 @@ impl Link {
             self.stats.queue_drops += 1;
             return Arrivals::dropped(Drop::Queue);
         };
-        if self.loss.next() {
+        let detour = self.detour(left);
+        let lost = self.loss.next();
+        if lost || detour.is_some_and(|detour| self.strays.chance(detour.loss)) {
             self.stats.wire_losses += 1;
             return Arrivals::dropped(Drop::Wire);
         }
@@ -186,10 +207,16 @@ impl Link {
         Some(left)
     }
 
+    /// The detour, if what leaves the bottleneck at that time takes it.
+    fn detour(&self, left: Duration) -> Option<Detour> {
+        self.config.detour.filter(|detour| left >= detour.at)
+    }
+
     fn cross_wire(&mut self, left: Duration) -> Duration {
         let config = &self.config;
         let deviations = self.jitter.normal().abs().min(4.0);
-        let arrival = left + config.delay + config.jitter.mul_f64(deviations);
+        let route = config.delay + self.detour(left).map_or(Duration::ZERO, |detour| detour.more);
+        let arrival = left + route + config.jitter.mul_f64(deviations);
         if self.reorder.chance(config.reorder) {
             self.stats.held_back += 1;
             return arrival + config.held_back.mul_f64(self.reorder.unit());
@@ -249,6 +276,10 @@ impl Link {
 }
 
 /// Milliseconds, with a fraction if there is one.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
 fn millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let millis = f64::deserialize(deserializer)?;
     Duration::try_from_secs_f64(millis / 1000.0).map_err(serde::de::Error::custom)

@@ -20,11 +20,13 @@ scenarios! {
     av1_svc
     av1_svc_key
     bursty_loss
+    capacity_collapse
     capacity_step_down
     capacity_step_up
     congested_feedback
     h264_layers
     join_storm
+    longer_route
     loss_20
     loss_5
     pause_and_resume

@@ -93,6 +93,7 @@ impl World {
                     sent_at: now,
                     arrival: (arrival * 1000.0) as i64 + self.number as i64,
                     bytes: 250,
+                    total: 0,
                     after_gap: false,
                 });
             }
