@@ -17,7 +17,8 @@ FUZZ_SECONDS ?= 30
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=PATH,CI)
 
 .PHONY: help run test test-full lint audit build programs unit web-test browser release bench fuzz \
-	decode stacks shaped shaped-page simulations simulate soak tools-build tools-test tools-fuzz tools-media tools-stacks
+	decode stacks firefox shaped shaped-page simulations simulate soak tools-build tools-test tools-firefox tools-fuzz tools-media \
+	tools-stacks
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,7 +29,7 @@ run: build ## Build what is missing and start a server on http://localhost:7880
 
 test: lint unit web-test browser ## Everything fast: lints, unit, integration and browser tests
 
-test-full: fuzz decode stacks ## What takes longer: fuzzing, forwarded pictures in a real decoder, other stacks
+test-full: fuzz decode stacks firefox shaped ## What takes longer: fuzzing, real decoders, other stacks and browsers, shaped links
 
 release: tools-build $(WEB)/dist/index.html ## Optimised binaries in target/release
 	cargo build --release --locked -p kall-controlplane -p kall-dataplane
@@ -61,8 +62,11 @@ unit: programs ## Rust tests, those with real processes included
 web-test: tools-test $(WEB)/dist/index.html ## Tests of the web client's logic
 	npm --prefix $(WEB) test
 
-browser: programs $(BROWSER)/node_modules/.package-lock.json ## Tests in Chromium and Firefox
+browser: programs $(BROWSER)/node_modules/.package-lock.json ## Tests in Chromium
 	$(AS_ROOT) env KALL_BIN_DIR=$(TARGET)/debug npm --prefix $(BROWSER) test
+
+firefox: tools-firefox programs $(BROWSER)/node_modules/.package-lock.json ## The same tests with Firefox in them
+	$(AS_ROOT) env KALL_BIN_DIR=$(TARGET)/debug npm --prefix $(BROWSER) run firefox
 
 decode: tools-media programs ## Forwarded VP8, VP9, AV1 and H264 in ffmpeg's decoders, through layer switches
 	cargo nextest run --workspace --profile decode --locked
@@ -113,6 +117,9 @@ tools-build:
 
 tools-test:
 	@deploy/install-tools.sh test
+
+tools-firefox:
+	@deploy/install-tools.sh firefox
 
 tools-fuzz:
 	@deploy/install-tools.sh fuzz

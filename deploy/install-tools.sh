@@ -4,7 +4,8 @@
 # and status 1 when something can't be had: a missing tool is an error, never a skipped test.
 #
 #   deploy/install-tools.sh build    compilers, Node.js (checked), what `make run` needs
-#   deploy/install-tools.sh test     also Chromium, Firefox, network namespaces (checked), cargo-nextest, cargo-deny
+#   deploy/install-tools.sh test     also Chromium, network namespaces (checked), cargo-nextest, cargo-deny
+#   deploy/install-tools.sh firefox  also Firefox
 #   deploy/install-tools.sh fuzz     also cargo-fuzz
 #   deploy/install-tools.sh stacks   also ffmpeg, GStreamer, and aiortc in a Python environment in .tools/
 #   deploy/install-tools.sh media    also ffmpeg, nftables; TUN interfaces (checked)
@@ -38,6 +39,12 @@ as_root() {
 }
 
 apt_updated=no
+apt_update() {
+    [ $apt_updated = no ] || return 0
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q </dev/null >/dev/null || die "apt-get update failed; $1"
+    apt_updated=yes
+}
+
 apt_install() {
     local missing=() package
     for package in "$@"; do
@@ -46,11 +53,7 @@ apt_install() {
     [ ${#missing[@]} -gt 0 ] || return 0
     have apt-get || die "no apt-get here; install by hand: ${missing[*]}"
     say "apt-get install ${missing[*]}"
-    if [ $apt_updated = no ]; then
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q </dev/null >/dev/null ||
-            die "apt-get update failed; these packages are needed: ${missing[*]}"
-        apt_updated=yes
-    fi
+    apt_update "these packages are needed: ${missing[*]}"
     as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -q --no-install-recommends "${missing[@]}" </dev/null >/dev/null ||
         die "apt-get could not install: ${missing[*]}"
@@ -104,13 +107,70 @@ test_tools() {
     apt_install iproute2 util-linux
     as_root unshare --net --pid --fork --mount-proc true ||
         die "no network namespaces here: a container needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
-    have chromium || apt_install chromium
-    have chromium || die "the package chromium gave no chromium command (on Ubuntu it may be a snap)"
-    # Driven by WebDriver BiDi, which is in the browser: there is no driver to install.
-    have firefox-esr || apt_install firefox-esr
-    have firefox-esr || die "the package firefox-esr gave no firefox-esr command (it is Debian's)"
+    chromium_tools
     cargo_tool nextest $NEXTEST
     cargo_tool deny $DENY
+}
+
+# Ubuntu's packages of browsers are snaps, which don't run in network namespaces and containers: there they come from
+# who makes them.
+has_package() {
+    apt_update "this package is looked for: $1"
+    [ -n "$(apt-cache --quiet=0 show "$1" 2>/dev/null)" ]
+}
+
+fetch() {
+    apt_install curl
+    say "download $1"
+    curl --fail --silent --show-error --location --output "$2" "$1" || die "no download of $1; $3"
+}
+
+chromium_tools() {
+    if [ -n "${KALL_CHROMIUM:-}" ]; then
+        [ -x "$KALL_CHROMIUM" ] || die "KALL_CHROMIUM=$KALL_CHROMIUM is no program"
+        return 0
+    fi
+    if [ -x /usr/bin/chromium ] || [ -x /usr/bin/google-chrome ]; then
+        return 0
+    fi
+    if has_package chromium; then
+        apt_install chromium
+        [ -x /usr/bin/chromium ] || die "the package chromium gave no /usr/bin/chromium"
+        return 0
+    fi
+    local folder
+    folder=$(mktemp --directory)
+    chmod 755 "$folder"
+    fetch https://dl.google.com/linux/direct/google-chrome-stable_current_amd64.deb "$folder/chrome.deb" \
+        "set KALL_CHROMIUM to a Chromium that is no snap"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$folder/chrome.deb" </dev/null >/dev/null ||
+        die "apt-get could not install Google Chrome"
+    rm -r "$folder"
+}
+
+# Driven by WebDriver BiDi, which is in the browser: there is no driver to install.
+firefox_tools() {
+    test_tools
+    if [ -n "${KALL_FIREFOX:-}" ]; then
+        [ -x "$KALL_FIREFOX" ] || die "KALL_FIREFOX=$KALL_FIREFOX is no program"
+        return 0
+    fi
+    local folder
+    folder=$(cd "$(dirname "$0")/.." && pwd)/.tools
+    if [ -x /usr/bin/firefox-esr ] || [ -x "$folder/firefox/firefox" ]; then
+        return 0
+    fi
+    if has_package firefox-esr; then
+        apt_install firefox-esr
+        [ -x /usr/bin/firefox-esr ] || die "the package firefox-esr gave no /usr/bin/firefox-esr"
+        return 0
+    fi
+    mkdir -p "$folder"
+    apt_install xz-utils libgtk-3-0 libdbus-glib-1-2 libasound2t64
+    fetch 'https://download.mozilla.org/?product=firefox-esr-latest-ssl&os=linux64&lang=en-US' "$folder/firefox.tar.xz" \
+        "set KALL_FIREFOX to a Firefox that is no snap"
+    tar --extract --xz --directory "$folder" --file "$folder/firefox.tar.xz"
+    rm "$folder/firefox.tar.xz"
 }
 
 media_tools() {
@@ -149,7 +209,8 @@ fuzz)
     build_tools
     cargo_tool fuzz $FUZZ
     ;;
+firefox) firefox_tools ;;
 media) media_tools ;;
 stacks) stacks_tools ;;
-*) die "unknown set '$1': build, test, fuzz, media or stacks" ;;
+*) die "unknown set '$1': build, test, firefox, fuzz, media or stacks" ;;
 esac

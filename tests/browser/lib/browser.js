@@ -1,6 +1,8 @@
-// Debian's Chromium with fake devices, and what tests look at inside a page of any browser.
+// Chromium with fake devices, and what tests look at inside a page of any browser.
 
 import { chromium } from "playwright-core";
+
+import { installed } from "./paths.js";
 
 const QUIET = [
   "--no-sandbox",
@@ -13,23 +15,23 @@ const QUIET = [
   "--autoplay-policy=no-user-gesture-required",
 ];
 
-/** Flags of a machine with a camera and a microphone whose owner says yes. */
-export const FAKE_DEVICES = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
+const FAKE_DEVICES = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
 
-/** Flags of a machine with devices whose owner is asked, and in a headless browser says no. */
-export const DENIED = ["--use-fake-device-for-media-stream"];
+/** Flags by what a machine has: devices whose owner says yes, or when asked in a headless browser no; or none. */
+export const DEVICES = {
+  fake: FAKE_DEVICES,
+  denied: ["--use-fake-device-for-media-stream"],
+  none: ["--use-fake-ui-for-media-stream"],
+};
 
-/** Flags of a machine without any device. */
-export const NO_DEVICES = ["--use-fake-ui-for-media-stream"];
-
-/** Debian's Chromium, or another one. */
-export const CHROMIUM = process.env.KALL_CHROMIUM ?? "/usr/bin/chromium";
+/** Debian's Chromium, Google Chrome where there is none, or another one. */
+export const CHROMIUM = process.env.KALL_CHROMIUM ?? installed("/usr/bin/chromium", "/usr/bin/google-chrome");
 
 /**
  * @param {string[]} [devices]
  * @param {string} [executablePath] what to start instead, such as a script that starts it elsewhere
  */
-export function launch(devices = FAKE_DEVICES, executablePath = CHROMIUM) {
+export function launch(devices = DEVICES.fake, executablePath = CHROMIUM) {
   return chromium.launch({
     executablePath,
     headless: true,
@@ -50,9 +52,23 @@ function keepPeerConnections() {
   };
 }
 
+/** Keeps what the page's sockets hear: not every browser tells a test from outside. */
+function keepMessages() {
+  const Native = window.WebSocket;
+  const heard = [];
+  window.heardMessages = heard;
+  window.WebSocket = class extends Native {
+    constructor(...values) {
+      super(...values);
+      this.addEventListener("message", ({ data }) => heard.push(JSON.parse(data)));
+    }
+  };
+}
+
 /** @param {import("playwright-core").BrowserContext} context */
 export async function instrument(context) {
   await context.addInitScript(keepPeerConnections);
+  await context.addInitScript(keepMessages);
 }
 
 /** Every report of every open connection of a page. @param {import("playwright-core").Page} page */

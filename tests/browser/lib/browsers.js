@@ -1,30 +1,69 @@
-// The browsers of the tests by name, each with a camera and a microphone, at a server that all of them
-// reach: a page, a meeting and its figures are the same for a test, whichever browser it looks at.
+// The browsers of the tests by name, at a server that all of them reach: a page, a meeting and its figures are the same
+// for a test, whichever browser it looks at.
 
-import { FAKE_DEVICES, launch } from "./browser.js";
+import { after, before, describe } from "node:test";
+
+import { DEVICES, launch } from "./browser.js";
 import { launchFirefox } from "./firefox.js";
+import { OWN_ADDRESS } from "./paths.js";
+import { Server } from "./server.js";
 
 /** @typedef {"Chromium" | "Firefox"} BrowserName */
 
-/** Starts a browser. @param {BrowserName} name @param {import("./server.js").Server} server its pages are trusted */
-export function start(name, server) {
-  if (name === "Firefox") return launchFirefox();
-  return launch([...FAKE_DEVICES, `--unsafely-treat-insecure-origin-as-secure=${server.origin}`]);
+/** Whether this run is the one of the casts with Firefox (`make firefox`), or that of Chromium alone (`make browser`). */
+const WITH_FIREFOX = process.env.KALL_CASTS === "firefox";
+
+/** Where a test plays: a server, and the browsers of its people. */
+class Stage {
+  /** One for each person; who has the same has one together. @type {import("playwright-core").Browser[]} */
+  browsers = [];
+  #started = new Map();
+
+  /** @param {Server} server */
+  constructor(server) {
+    this.server = server;
+  }
+
+  /**
+   * A browser, the same one for the same machine.
+   *
+   * @param {BrowserName} name
+   * @param {keyof typeof DEVICES} [devices]
+   * @param {string[]} [flags] for Chromium, further ones
+   */
+  async browser(name, devices = "fake", flags = []) {
+    const key = [name, devices, ...flags].join();
+    if (!this.#started.has(key)) {
+      const trusted = `--unsafely-treat-insecure-origin-as-secure=${this.server.origin}`;
+      const started = name === "Firefox" ? launchFirefox(devices) : launch([...DEVICES[devices], trusted, ...flags]);
+      this.#started.set(key, await started);
+    }
+    return this.#started.get(key);
+  }
+
+  async end() {
+    for (const browser of this.#started.values()) await browser.close();
+    await this.server.remove();
+  }
 }
 
 /**
- * Starts a browser for each of several people; who has the same has one together.
+ * Describes tests of people who have these browsers at one server, if this run is about them.
  *
- * @param {BrowserName[]} names
- * @param {import("./server.js").Server} server
+ * @param {string} title
+ * @param {BrowserName[]} names one for each person
+ * @param {Parameters<typeof Server.start>[0]} options
+ * @param {(stage: () => Stage) => void} body declares the tests; the stage is there when they run
  */
-export async function startAll(names, server) {
-  const started = new Map();
-  for (const name of names) if (!started.has(name)) started.set(name, await start(name, server));
-  return {
-    browsers: names.map((name) => started.get(name)),
-    close: async () => {
-      for (const browser of started.values()) await browser.close();
-    },
-  };
+export function onStage(title, names, options, body) {
+  if (names.includes("Firefox") !== WITH_FIREFOX) return;
+  describe(title, () => {
+    let stage;
+    before(async () => {
+      stage = new Stage(await Server.start({ address: OWN_ADDRESS, ...options }));
+      for (const name of names) stage.browsers.push(await stage.browser(name));
+    });
+    after(() => stage?.end());
+    body(() => stage);
+  });
 }

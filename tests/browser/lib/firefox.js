@@ -1,16 +1,28 @@
-// Debian's Firefox with fake devices, driven by WebDriver BiDi: pages look the same to a test as Chromium's.
+// Firefox with fake devices, driven by WebDriver BiDi: pages look the same to a test as Chromium's.
 
 import { firefox } from "playwright-core";
 
-import { OWN_ADDRESS } from "./paths.js";
+import { fetched, installed, OWN_ADDRESS } from "./paths.js";
 
-/** Debian's Firefox, or another one. */
-export const FIREFOX = process.env.KALL_FIREFOX ?? "/usr/bin/firefox-esr";
+/** Debian's Firefox, Mozilla's where there is none, or another one. */
+export const FIREFOX = process.env.KALL_FIREFOX ?? installed("/usr/bin/firefox-esr", fetched("firefox/firefox"));
 
-const PREFERENCES = {
-  "media.navigator.streams.fake": true,
+const YES = {
   // Whoever is asked for a camera says yes.
   "media.navigator.permission.disabled": true,
+};
+const NO = { "permissions.default.camera": 2, "permissions.default.microphone": 2 };
+
+/** Preferences by what a machine has, as for Chromium. */
+const DEVICES = {
+  fake: { "media.navigator.streams.fake": true, ...YES },
+  denied: { "media.navigator.streams.fake": true, ...NO },
+  none: { "media.navigator.streams.fake": false, ...YES },
+};
+
+const PREFERENCES = {
+  // A page reads the clipboard without being asked about it by hand.
+  "dom.events.testing.asyncClipboard": true,
   // The servers of the tests have no certificates, and only secure pages get a camera.
   "dom.securecontext.allowlist": OWN_ADDRESS,
   "media.autoplay.default": 0,
@@ -25,13 +37,16 @@ const PREFERENCES = {
   "network.connectivity-service.enabled": false,
 };
 
-/** @param {string} [executablePath] what to start instead, such as a script that starts it elsewhere */
-export function launchFirefox(executablePath = FIREFOX) {
+/**
+ * @param {keyof typeof DEVICES} [devices]
+ * @param {string} [executablePath] what to start instead, such as a script that starts it elsewhere
+ */
+export function launchFirefox(devices = "fake", executablePath = FIREFOX) {
   return firefox.launch({
     // Any stock Firefox: the path tells which.
     channel: "moz-firefox",
     executablePath,
     headless: true,
-    firefoxUserPrefs: PREFERENCES,
+    firefoxUserPrefs: { ...PREFERENCES, ...DEVICES[devices] },
   });
 }

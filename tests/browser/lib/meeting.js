@@ -21,16 +21,11 @@ export class Person {
     page.on("pageerror", (error) => {
       if (!LOST_SOCKET.test(error.message)) this.complaints.push(String(error));
     });
-    /** Everything the server said, in order, where the browser tells a test (Firefox does not). @type {any[]} */
-    this.heard = [];
-    page.on("websocket", (socket) =>
-      socket.on("framereceived", ({ payload }) => this.heard.push(JSON.parse(String(payload)))),
-    );
   }
 
-  /** What the server said of a type. @param {string} type */
+  /** What the server said of a type since the page was opened, in order. @param {string} type @returns {Promise<any[]>} */
   said(type) {
-    return this.heard.filter((message) => message.type === type);
+    return this.page.evaluate((of) => window.heardMessages.filter((message) => message.type === of), type);
   }
 
   /**

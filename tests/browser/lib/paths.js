@@ -19,6 +19,14 @@ export function artifactFolder(name) {
   return folder;
 }
 
+/** The first of some programs that is there, or the first. @param {string[]} files */
+export function installed(...files) {
+  return files.find((file) => existsSync(file)) ?? files[0];
+}
+
+/** What `deploy/install-tools.sh` fetches by itself. @param {string} file */
+export const fetched = (file) => path.join(repository, ".tools", file);
+
 /** A program of the workspace. @param {string} name */
 export function program(name) {
   const folder =

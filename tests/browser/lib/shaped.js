@@ -7,7 +7,7 @@ import os from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 
-import { CHROMIUM, FAKE_DEVICES, launch, NO_DEVICES } from "./browser.js";
+import { CHROMIUM, DEVICES, launch } from "./browser.js";
 import { Person } from "./meeting.js";
 import { assertEmpty, Emulator, here, Namespace } from "./network.js";
 import { Server } from "./server.js";
@@ -71,8 +71,8 @@ export class ShapedCall {
       this.#later(() => started.close());
       return started;
     };
-    const sending = await browser(this.near, [...FAKE_DEVICES, `--use-file-for-fake-video-capture=${camera}`]);
-    const receiving = await browser(this.far, NO_DEVICES);
+    const sending = await browser(this.near, [...DEVICES.fake, `--use-file-for-fake-video-capture=${camera}`]);
+    const receiving = await browser(this.far, DEVICES.none);
 
     this.publisher = await Person.arrive(sending, "Alice");
     await this.publisher.createMeeting(this.server.origin, "A shaped path");

@@ -7,7 +7,7 @@ import os from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 
-import { CHROMIUM, FAKE_DEVICES, launch, longestGap, media, NO_DEVICES, watchGaps } from "../lib/browser.js";
+import { CHROMIUM, DEVICES, launch, longestGap, media, watchGaps } from "../lib/browser.js";
 import { withEvidence } from "../lib/evidence.js";
 import { Person } from "../lib/meeting.js";
 import { assertEmpty, here, Namespace } from "../lib/network.js";
@@ -67,9 +67,9 @@ for (const io of ["io_uring", "syscall"]) {
       server = await Server.start({ io, name: "paths", address: SERVER, tcpPort: 7881 });
       later(() => server.remove());
       const trusted = `--unsafely-treat-insecure-origin-as-secure=${server.origin}`;
-      const sending = await launch([...FAKE_DEVICES, trusted], near.script(folder, CHROMIUM));
+      const sending = await launch([...DEVICES.fake, trusted], near.script(folder, CHROMIUM));
       later(() => sending.close());
-      receiving = await launch([...NO_DEVICES, trusted], far.script(folder, CHROMIUM));
+      receiving = await launch([...DEVICES.none, trusted], far.script(folder, CHROMIUM));
       later(() => receiving.close());
       const alice = await Person.arrive(sending, "Alice");
       people.push(alice);

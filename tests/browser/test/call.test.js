@@ -1,14 +1,12 @@
 // Two browsers see and hear each other, through either driver, and whichever of them is Chromium or Firefox.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { test } from "node:test";
 
 import { media, picture } from "../lib/browser.js";
-import { startAll } from "../lib/browsers.js";
+import { onStage } from "../lib/browsers.js";
 import { withEvidence } from "../lib/evidence.js";
 import { twoPeople } from "../lib/meeting.js";
-import { OWN_ADDRESS } from "../lib/paths.js";
-import { Server } from "../lib/server.js";
 import { sampleWindows, until } from "../lib/wait.js";
 
 // As browsers name them in its transport statistics.
@@ -23,26 +21,15 @@ for (const [io, ...names] of [
   ["io_uring", "Chromium", "Firefox"],
   ["syscall", "Firefox", "Firefox"],
 ]) {
-  describe(`a call of ${names.join(" and ")} through ${io}`, () => {
-    let cast;
-    let server;
-    before(async () => {
-      // Also asserts that the driver in use is the one asked for.
-      server = await Server.start({ io, name: "call", address: OWN_ADDRESS });
-      cast = await startAll(names, server);
-    });
-    after(async () => {
-      await cast?.close();
-      await server?.remove();
-    });
-
+  // The server's start also asserts that the driver in use is the one asked for.
+  onStage(`a call of ${names.join(" and ")} through ${io}`, names, { io, name: "call" }, (stage) => {
     test("each sees and hears the other", async (t) => {
       let people = [];
       await withEvidence(
-        server,
+        stage().server,
         () => people,
         async () => {
-          people = await twoPeople(cast.browsers[0], server, cast.browsers[1]);
+          people = await twoPeople(stage().browsers[0], stage().server, stage().browsers[1]);
           const [alice, bob] = people;
           for (const [here, there] of [
             [alice, bob],

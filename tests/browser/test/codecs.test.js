@@ -2,14 +2,12 @@
 // off and on: the picture comes back only if its key frame is recognised.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { test } from "node:test";
 
 import { media, picture, reports } from "../lib/browser.js";
-import { startAll } from "../lib/browsers.js";
+import { onStage } from "../lib/browsers.js";
 import { withEvidence } from "../lib/evidence.js";
 import { DESKTOP, twoPeople } from "../lib/meeting.js";
-import { OWN_ADDRESS } from "../lib/paths.js";
-import { Server } from "../lib/server.js";
 import { until } from "../lib/wait.js";
 
 /** Those whose layers go in one stream. */
@@ -29,28 +27,14 @@ const CASTS = {
 const ALL = Object.entries(CASTS).flatMap(([codec, casts]) => casts.map((names) => [codec, ...names]));
 
 for (const [codec, ...names] of ALL) {
-  describe(`a call in ${codec} from ${names.join(" to ")}`, () => {
-    let cast;
-    let server;
-    before(async () => {
-      server = await Server.start({
-        name: `codec-${codec}`,
-        address: OWN_ADDRESS,
-        config: { media: [`codecs = ["${codec}", "opus"]`] },
-      });
-      cast = await startAll(names, server);
-    });
-    after(async () => {
-      await cast?.close();
-      await server?.remove();
-    });
-
-    const meet = () => twoPeople(cast.browsers[0], server, cast.browsers[1]);
+  const options = { name: `codec-${codec}`, config: { media: [`codecs = ["${codec}", "opus"]`] } };
+  onStage(`a call in ${codec} from ${names.join(" to ")}`, names, options, (stage) => {
+    const meet = () => twoPeople(stage().browsers[0], stage().server, stage().browsers[1]);
 
     test("is decoded, and again after the camera was off", async () => {
       let people = [];
       await withEvidence(
-        server,
+        stage().server,
         () => people,
         async () => {
           people = await meet();
@@ -81,7 +65,7 @@ for (const [codec, ...names] of ALL) {
     test("goes in layers of one stream, and a viewer sees the one that its tile needs", async (t) => {
       let people = [];
       await withEvidence(
-        server,
+        stage().server,
         () => people,
         async () => {
           people = await meet();

@@ -2,44 +2,37 @@
 // `kall` came back, and is told nothing where the operator wants it so.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { test } from "node:test";
 
-import { launch, layers } from "../lib/browser.js";
+import { layers } from "../lib/browser.js";
+import { onStage } from "../lib/browsers.js";
 import { withEvidence } from "../lib/evidence.js";
 import { twoPeople } from "../lib/meeting.js";
-import { Server } from "../lib/server.js";
 import { until } from "../lib/wait.js";
 
 /** Tiles so small that the smallest layer serves them. */
 const SMALL = { width: 320, height: 480 };
 
-describe("dynacast", () => {
-  let browser;
-  before(async () => {
-    browser = await launch();
-  });
-  after(async () => {
-    await browser?.close();
-  });
-
-  const run = (name, options, body) =>
-    test(name, async () => {
-      const server = await Server.start(options);
-      let people = [];
-      try {
+for (const names of [
+  ["Chromium", "Chromium"],
+  ["Firefox", "Chromium"],
+  ["Chromium", "Firefox"],
+]) {
+  const run = (title, options, body) =>
+    onStage(`dynacast from ${names.join(" to ")}`, names, options, (stage) => {
+      test(title, async () => {
+        const { server, browsers } = stage();
+        let people = [];
         await withEvidence(
           server,
           () => people,
           async () => {
-            people = await twoPeople(browser, server);
+            people = await twoPeople(browsers[0], server, browsers[1]);
             await body(server, ...people);
             for (const person of people) person.assertContent();
           },
         );
-      } finally {
-        for (const person of people) await person.page.context().close();
-        await server.remove();
-      }
+      });
     });
 
   run("a page that nobody sees gets no pictures, and gets them back", { name: "hidden" }, async (server, alice, bob) => {
@@ -58,15 +51,15 @@ describe("dynacast", () => {
   run("a publisher is told its layers again when kall came back", { name: "told-again" }, async (server, alice, bob) => {
     await bob.page.setViewportSize(SMALL);
     await sends(alice, "only the smallest layer", ({ q, h, f }) => q.active && !h.active && !f.active);
-    const before = alice.said("dynacast").at(-1);
+    const before = (await alice.said("dynacast")).at(-1);
     assert.deepEqual(before.layers, { q: true, h: false, f: false });
-    const count = alice.said("dynacast").length;
+    const count = (await alice.said("dynacast")).length;
     await server.kill();
     await alice.page.locator('[data-testid="meeting"][data-connection="reconnecting"]').waitFor();
     await server.run();
     await alice.connected();
-    await until("dynacast to be said again", () => alice.said("dynacast").length > count);
-    assert.deepEqual(alice.said("dynacast")[count], before);
+    await until("dynacast to be said again", async () => (await alice.said("dynacast")).length > count);
+    assert.deepEqual((await alice.said("dynacast"))[count], before);
   });
 
   run(
@@ -75,15 +68,16 @@ describe("dynacast", () => {
     async (server, alice, bob) => {
       await bob.page.setViewportSize(SMALL);
       await bob.page.locator('[data-testid="tile"][data-name="Alice"][data-layer="low"]').waitFor();
+      await sends(alice, "three layers", ({ q, h, f }) => q.frames > 0 && h.frames > 0 && f.frames > 0);
       const start = await layers(alice.page);
       // At 20 pictures a second this is longer than an idle layer is left running elsewhere.
       await sends(alice, "all layers", ({ q, h, f }) => q.frames > start.q.frames + 160 && h.frames > start.h.frames && f.frames > start.f.frames);
       const { q, h, f } = await layers(alice.page);
       assert.deepEqual([q.active, h.active, f.active], [true, true, true]);
-      assert.deepEqual(alice.said("dynacast"), []);
+      assert.deepEqual(await alice.said("dynacast"), []);
     },
   );
-});
+}
 
 async function sends(person, what, is) {
   let sent;

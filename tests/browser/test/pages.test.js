@@ -1,49 +1,38 @@
 // Every page and its states, at the width of a desktop and of a phone; pictures go to artifacts/.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { test } from "node:test";
 
-import { DENIED, FAKE_DEVICES, NO_DEVICES, launch, media } from "../lib/browser.js";
+import { media } from "../lib/browser.js";
+import { onStage } from "../lib/browsers.js";
 import { withEvidence } from "../lib/evidence.js";
 import { DESKTOP, PHONE, Person } from "../lib/meeting.js";
 import { photographer } from "../lib/screens.js";
-import { Server } from "../lib/server.js";
 import { until } from "../lib/wait.js";
 
-for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
-  describe(`pages on a ${device}`, () => {
-    let server;
-    const browsers = {};
-    before(async () => {
-      server = await Server.start({ name: `pages-${device}` });
-    });
-    after(async () => {
-      for (const browser of Object.values(browsers)) await browser.close();
-      await server?.remove();
-    });
+const ALL = Object.entries({ desktop: DESKTOP, phone: PHONE }).flatMap(([device, viewport]) =>
+  ["Chromium", "Firefox"].map((browser) => [device, viewport, browser]),
+);
 
-    /** A person whose machine has these devices. */
-    const arrive = async (name, devices = FAKE_DEVICES) => {
-      const key = devices.join();
-      browsers[key] ??= await launch(devices);
-      return Person.arrive(browsers[key], name, { viewport });
-    };
+for (const [device, viewport, browser] of ALL) {
+  onStage(`pages in ${browser} on a ${device}`, [browser], { name: `pages-${device}` }, (stage) => {
+    const shot = photographer(device, browser);
 
-    const shot = photographer(device);
-
-    const run = (name, body) =>
-      test(name, async () => {
+    const run = (title, body) =>
+      test(title, async () => {
         const people = [];
-        const guest = async (...options) => {
-          const person = await arrive(...options);
+        /** A person whose machine has these devices. */
+        const guest = async (name, devices = "fake") => {
+          const person = await Person.arrive(await stage().browser(browser, devices), name, { viewport });
           people.push(person);
           return person;
         };
-        await withEvidence(server, () => people, () => body(guest));
+        const { server } = stage();
+        await withEvidence(server, () => people, () => body(server, guest));
         for (const person of people) await person.page.context().close();
       });
 
-    run("landing, pre-join, meeting with chat, leaving", async (guest) => {
+    run("landing, pre-join, meeting with chat, leaving", async (server, guest) => {
       const alice = await guest("Alice");
       await alice.page.goto(server.origin);
       await alice.part("new-meeting").waitFor();
@@ -74,7 +63,7 @@ for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE
       await alice.tile("Bob").waitFor({ state: "detached" });
     });
 
-    run("joining by code from the landing page", async (guest) => {
+    run("joining by code from the landing page", async (server, guest) => {
       const meeting = await server.post("/rooms", { name: "By code" });
       const alice = await guest("Alice");
       await alice.page.goto(server.origin);
@@ -83,9 +72,11 @@ for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE
       await alice.enter();
     });
 
-    run("the copied link opens the meeting", async (guest) => {
+    run("the copied link opens the meeting", async (server, guest) => {
       const alice = await guest("Alice");
-      await alice.page.context().grantPermissions(["clipboard-read", "clipboard-write"], { origin: server.origin });
+      // Firefox is told by a preference.
+      const permissions = browser === "Firefox" ? [] : ["clipboard-read", "clipboard-write"];
+      await alice.page.context().grantPermissions(permissions, { origin: server.origin });
       await alice.createMeeting(server.origin, "Copied");
       await alice.enter();
       await alice.part("copy-link").first().click();
@@ -93,16 +84,16 @@ for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE
       assert.equal(new URL(copied).pathname, new URL(alice.page.url()).pathname);
     });
 
-    run("a camera that nobody may use", async (guest) => {
-      const denied = await guest("Dora", DENIED);
+    run("a camera that nobody may use", async (server, guest) => {
+      const denied = await guest("Dora", "denied");
       await denied.createMeeting(server.origin, "Denied");
       await denied.page.getByText(/permission|allow|blocked/i).first().waitFor();
       await shot(denied, "prejoin-denied");
       await denied.enter();
     });
 
-    run("no camera at all", async (guest) => {
-      const none = await guest("Nora", NO_DEVICES);
+    run("no camera at all", async (server, guest) => {
+      const none = await guest("Nora", "none");
       await none.createMeeting(server.origin, "No camera");
       await none.page.getByText(/no camera|not found|camera is off/i).first().waitFor();
       await shot(none, "prejoin-no-camera");
@@ -110,7 +101,7 @@ for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE
       await shot(none, "meeting-no-camera");
     });
 
-    run("a full room", async (guest) => {
+    run("a full room", async (server, guest) => {
       const room = await server.post("/rooms", { name: "Small", max_participants: 1 });
       const first = await guest("Alice");
       await first.page.goto(`${server.origin}/r/${room.slug}`);
@@ -123,7 +114,7 @@ for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE
       await shot(second, "room-full");
     });
 
-    run("a wrong token", async (guest) => {
+    run("a wrong token", async (server, guest) => {
       const room = await server.post("/rooms", { name: "Guarded" });
       const eve = await guest("Eve");
       await eve.page.goto(`${server.origin}/r/${room.slug}?token=not-a-token`);
@@ -133,7 +124,7 @@ for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE
       await shot(eve, "wrong-token");
     });
 
-    run("a server that is away", async (guest) => {
+    run("a server that is away", async (server, guest) => {
       const alice = await guest("Alice");
       await alice.createMeeting(server.origin, "Interrupted");
       await alice.enter();

@@ -2,79 +2,75 @@
 // has not hears the same as plain Opus.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { test } from "node:test";
 
-import { launch, media, reports } from "../lib/browser.js";
+import { media, reports } from "../lib/browser.js";
+import { onStage } from "../lib/browsers.js";
 import { withEvidence } from "../lib/evidence.js";
 import { Person } from "../lib/meeting.js";
-import { Server } from "../lib/server.js";
 import { until } from "../lib/wait.js";
 
-describe("redundant sound", () => {
-  let browser;
-  let server;
-  before(async () => {
-    server = await Server.start({ name: "red" });
-    browser = await launch();
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.remove();
-  });
+// Firefox knows no RED for sound by itself.
+for (const [name, without] of [
+  ["Chromium", withoutRed],
+  ["Firefox", undefined],
+]) {
+  onStage(`redundant sound, and ${name} without it`, ["Chromium", "Chromium", name], { name: "red" }, (stage) => {
+    test("is heard with RED and without", async () => {
+      let people = [];
+      const { server, browsers } = stage();
+      await withEvidence(
+        server,
+        () => people,
+        async () => {
+          const alice = await Person.arrive(browsers[0], "Alice");
+          people = [alice];
+          await alice.page.addInitScript(preferRed);
+          await alice.createMeeting(server.origin, "Redundant");
+          await alice.enter();
+          const enters = async (browser, name, script) => {
+            const person = await Person.arrive(browser, name);
+            people.push(person);
+            if (script) await person.page.addInitScript(script);
+            await person.page.goto(await alice.link());
+            await person.enter();
+            await alice.tile(name).waitFor();
+            return person;
+          };
+          const bob = await enters(browsers[1], "Bob");
+          const carol = await enters(browsers[2], "Carol", without);
+          const room = new URL(await alice.link()).pathname.split("/").at(-1);
+          await until("Alice to send RED", async () => (await codecOf(server, room, "Alice")) === "red");
+          await until("Bob to send plain Opus", async () => (await codecOf(server, room, "Bob")) === "opus");
 
-  test("is heard with RED and without", async () => {
-    let people = [];
-    await withEvidence(
-      server,
-      () => people,
-      async () => {
-        const alice = await Person.arrive(browser, "Alice");
-        people = [alice];
-        await alice.page.addInitScript(preferRed);
-        await alice.createMeeting(server.origin, "Redundant");
-        await alice.enter();
-        const enters = async (name, script) => {
-          const person = await Person.arrive(browser, name);
-          people.push(person);
-          if (script) await person.page.addInitScript(script);
-          await person.page.goto(await alice.link());
-          await person.enter();
-          await alice.tile(name).waitFor();
-          return person;
-        };
-        const bob = await enters("Bob");
-        const carol = await enters("Carol", withoutRed);
-        const room = new URL(await alice.link()).pathname.split("/").at(-1);
-        await until("Alice to send RED", async () => (await codecOf(server, room, "Alice")) === "red");
-        await until("Bob to send plain Opus", async () => (await codecOf(server, room, "Bob")) === "opus");
-
-        // Only Alice speaks from here on: what comes is what she sends.
-        for (const person of [bob, carol]) {
-          await person.part("mute-mic").click();
-          const muted = `[data-testid="tile"][data-name="${person.name}"][data-muted-audio="true"]`;
-          for (const other of people) {
-            if (other !== person) await other.page.locator(muted).waitFor();
+          // Only Alice speaks from here on: what comes is what she sends.
+          for (const person of [bob, carol]) {
+            await person.part("mute-mic").click();
+            const muted = `[data-testid="tile"][data-name="${person.name}"][data-muted-audio="true"]`;
+            for (const other of people) {
+              if (other !== person) await other.page.locator(muted).waitFor();
+            }
           }
-        }
-        // Two frames in a packet are nearly twice one.
-        let sizes;
-        await until(
-          "Bob to get RED and Carol Opus",
-          async () => {
-            sizes = { bob: await packetSize(bob), carol: await packetSize(carol) };
-            return sizes.bob > 1.5 * sizes.carol;
-          },
-          { describe: () => sizes },
-        );
-        for (const person of [bob, carol]) {
-          const { audioEnergy } = await media(person.page);
-          await until(`${person.name} to hear Alice`, async () => (await media(person.page)).audioEnergy > audioEnergy + 0.01);
-        }
-        for (const person of people) person.assertContent();
-      },
-    );
+          // Two frames in a packet are nearly twice one.
+          let sizes;
+          await until(
+            "Bob to get RED and Carol Opus",
+            async () => {
+              sizes = { bob: await packetSize(bob), carol: await packetSize(carol) };
+              return sizes.bob > 1.5 * sizes.carol;
+            },
+            { describe: () => sizes },
+          );
+          for (const person of [bob, carol]) {
+            const { audioEnergy } = await media(person.page);
+            await until(`${person.name} to hear Alice`, async () => (await media(person.page)).audioEnergy > audioEnergy + 0.01);
+          }
+          for (const person of people) person.assertContent();
+        },
+      );
+    });
   });
-});
+}
 
 /** What somebody's microphone sends, as the server sees it. */
 async function codecOf(server, room, name) {

@@ -2,43 +2,31 @@
 // those that nobody takes. What flows is told by the server's statistics and in the page.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { test } from "node:test";
 
-import { launch, layers, markPeerConnections, media, peerConnections } from "../lib/browser.js";
-import { start, startAll } from "../lib/browsers.js";
+import { layers, markPeerConnections, media, peerConnections } from "../lib/browser.js";
+import { onStage } from "../lib/browsers.js";
 import { withEvidence } from "../lib/evidence.js";
 import { DESKTOP, Person, twoPeople } from "../lib/meeting.js";
-import { OWN_ADDRESS } from "../lib/paths.js";
-import { Server } from "../lib/server.js";
 import { until } from "../lib/wait.js";
 
 /** Tiles so small that the smallest layer serves them. */
 const SMALL = { width: 320, height: 480 };
 
-for (const [name, viewer] of [
+for (const names of [
   ["Chromium", "Chromium"],
   ["Firefox", "Chromium"],
   ["Chromium", "Firefox"],
 ]) {
-  describe(`simulcast from ${name} to ${viewer}`, () => {
-    let cast;
-    let server;
-    before(async () => {
-      server = await Server.start({ name: "simulcast", address: OWN_ADDRESS });
-      cast = await startAll([name, viewer], server);
-    });
-    after(async () => {
-      await cast?.close();
-      await server?.remove();
-    });
-
+  onStage(`simulcast from ${names.join(" to ")}`, names, { name: "simulcast" }, (stage) => {
     test("a tile gets the layer it needs, and layers that nobody takes are stopped", async (t) => {
+      const { server, browsers } = stage();
       let people = [];
       await withEvidence(
         server,
         () => people,
         async () => {
-          people = await twoPeople(cast.browsers[0], server, cast.browsers[1]);
+          people = await twoPeople(browsers[0], server, browsers[1]);
           const [alice, bob] = people;
           for (const { page } of people) await markPeerConnections(page);
 
@@ -111,17 +99,15 @@ for (const [name, viewer] of [
 }
 
 for (const name of ["Chromium", "Firefox"]) {
-  test(`a camera of ${name} that opens after its owner came in is sent in layers, too`, async () => {
-    const server = await Server.start({ name: "late-camera", address: OWN_ADDRESS });
-    const browser = await start(name, server);
-    const alice = await Person.arrive(browser, "Alice");
-    try {
+  onStage(`a late camera of ${name}`, [name], { name: "late-camera" }, (stage) => {
+    test("is sent in layers, too, when it opens after its owner came in", async () => {
+      const alice = await Person.arrive(stage().browsers[0], "Alice");
       await withEvidence(
-        server,
+        stage().server,
         () => [alice],
         async () => {
           await alice.page.addInitScript(holdDevices);
-          await alice.createMeeting(server.origin, "A late camera");
+          await alice.createMeeting(stage().server.origin, "A late camera");
           await alice.enter();
           await until("a connection without a line of its own", async () =>
             (await peerConnections(alice.page)).some(({ state }) => state === "connected"),
@@ -140,42 +126,35 @@ for (const name of ["Chromium", "Firefox"]) {
           alice.assertContent();
         },
       );
-    } finally {
-      await browser.close();
-      await server.remove();
-    }
+    });
+  });
+
+  const plain = { name: "no-simulcast", config: { media: ["simulcast = false"] } };
+  onStage(`a camera of ${name} at a server with simulcast switched off`, [name, name], plain, (stage) => {
+    test("is sent in one layer, whole", async () => {
+      let people = [];
+      await withEvidence(
+        stage().server,
+        () => people,
+        async () => {
+          people = await twoPeople(stage().browsers[0], stage().server);
+          const [alice, bob] = people;
+          let ends;
+          await until(
+            "Bob to see what Alice sends",
+            async () => {
+              ends = { sent: await layers(alice.page), received: (await media(bob.page)).received };
+              const [only, more] = Object.values(ends.sent);
+              return more === undefined && only?.width >= 640 && ends.received === only.size;
+            },
+            { describe: () => ends },
+          );
+          for (const person of people) person.assertContent();
+        },
+      );
+    });
   });
 }
-
-test("with simulcast switched off a camera is sent in one layer, whole", async () => {
-  const plain = await Server.start({ name: "no-simulcast", config: { media: ["simulcast = false"] } });
-  const browser = await launch();
-  let people = [];
-  try {
-    await withEvidence(
-      plain,
-      () => people,
-      async () => {
-        people = await twoPeople(browser, plain);
-        const [alice, bob] = people;
-        let ends;
-        await until(
-          "Bob to see what Alice sends",
-          async () => {
-            ends = { sent: await layers(alice.page), received: (await media(bob.page)).received };
-            const [only, more] = Object.values(ends.sent);
-            return more === undefined && only?.width >= 640 && ends.received === only.size;
-          },
-          { describe: () => ends },
-        );
-        for (const person of people) person.assertContent();
-      },
-    );
-  } finally {
-    await browser.close();
-    await plain.remove();
-  }
-});
 
 /** `here` decodes pictures as large as `there` sends by that rid. */
 async function shows(here, there, rid) {

@@ -2,46 +2,39 @@
 // the server holds back; pictures go to artifacts/.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { test } from "node:test";
 
-import { launch, media } from "../lib/browser.js";
+import { media } from "../lib/browser.js";
+import { onStage } from "../lib/browsers.js";
 import { withEvidence } from "../lib/evidence.js";
 import { DESKTOP, PHONE, Person } from "../lib/meeting.js";
 import { photographer } from "../lib/screens.js";
-import { Server } from "../lib/server.js";
 import { until } from "../lib/wait.js";
 
-for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
-  describe(`what a ${device} shows of the connection`, () => {
-    let browser;
-    let server;
-    before(async () => {
-      server = await Server.start({ name: `statistics-${device}` });
-      browser = await launch();
-    });
-    after(async () => {
-      await browser?.close();
-      await server?.remove();
-    });
+const ALL = Object.entries({ desktop: DESKTOP, phone: PHONE }).flatMap(([device, viewport]) =>
+  ["Chromium", "Firefox"].map((name) => [device, viewport, name]),
+);
 
-    const shot = photographer(device);
+for (const [device, viewport, name] of ALL) {
+  onStage(`what ${name} on a ${device} shows of the connection`, [name], { name: `statistics-${device}` }, (stage) => {
+    const shot = photographer(device, name);
 
-    const run = (name, body) =>
-      test(name, async () => {
+    const run = (title, body) =>
+      test(title, async () => {
         const people = [];
         const arrive = async (who) => {
-          const person = await Person.arrive(browser, who, { viewport });
+          const person = await Person.arrive(stage().browsers[0], who, { viewport });
           people.push(person);
           return person;
         };
-        await withEvidence(server, () => people, () => body(arrive));
+        await withEvidence(stage().server, () => people, () => body(arrive));
         for (const person of people) await person.page.context().close();
       });
 
     /** Two people who see each other. */
     const meet = async (arrive, title) => {
       const alice = await arrive("Alice");
-      await alice.createMeeting(server.origin, title);
+      await alice.createMeeting(stage().server.origin, title);
       await alice.enter();
       const bob = await arrive("Bob");
       await bob.page.goto(await alice.link());
@@ -129,7 +122,7 @@ for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE
           page.send(JSON.stringify({ ...slot, paused }));
         };
       });
-      await alice.createMeeting(server.origin, "Held back");
+      await alice.createMeeting(stage().server.origin, "Held back");
       await alice.enter();
       const bob = await arrive("Bob");
       await bob.page.goto(await alice.link());

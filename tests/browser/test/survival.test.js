@@ -1,14 +1,12 @@
 // `kall` is killed during a call: the pictures go on, and the clients come back by themselves.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { test } from "node:test";
 
 import { markPeerConnections, media, peerConnections } from "../lib/browser.js";
-import { startAll } from "../lib/browsers.js";
+import { onStage } from "../lib/browsers.js";
 import { withEvidence } from "../lib/evidence.js";
 import { twoPeople } from "../lib/meeting.js";
-import { OWN_ADDRESS } from "../lib/paths.js";
-import { Server } from "../lib/server.js";
 import { until } from "../lib/wait.js";
 
 /** Frames that must be decoded in each state; the fake camera gives 20 a second. */
@@ -19,25 +17,15 @@ for (const [io, ...names] of [
   ["syscall", "Chromium", "Chromium"],
   ["io_uring", "Firefox", "Chromium"],
 ]) {
-  describe(`kall dies during a call of ${names.join(" and ")} through ${io}`, () => {
-    let cast;
-    let server;
-    before(async () => {
-      server = await Server.start({ io, name: "survival", address: OWN_ADDRESS });
-      cast = await startAll(names, server);
-    });
-    after(async () => {
-      await cast?.close();
-      await server?.remove();
-    });
-
+  onStage(`kall dies during a call of ${names.join(" and ")} through ${io}`, names, { io, name: "survival" }, (stage) => {
     test("media goes on, both resume, nothing is rebuilt, a clean stop ends both planes", async () => {
+      const { server, browsers } = stage();
       let people = [];
       await withEvidence(
         server,
         () => people,
         async () => {
-          people = await twoPeople(cast.browsers[0], server, cast.browsers[1]);
+          people = await twoPeople(browsers[0], server, browsers[1]);
           const [alice, bob] = people;
           await moreFrames(people, "before the kill");
           for (const { page } of people) assert.equal(await markPeerConnections(page), 1, "one peer connection each");
