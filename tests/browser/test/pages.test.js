@@ -10,9 +10,11 @@ import { DESKTOP, PHONE, Person } from "../lib/meeting.js";
 import { photographer } from "../lib/screens.js";
 import { until } from "../lib/wait.js";
 
-const ALL = Object.entries({ desktop: DESKTOP, phone: PHONE }).flatMap(([device, viewport]) =>
-  ["Chromium", "Firefox"].map((browser) => [device, viewport, browser]),
-);
+const ALL = [
+  ["desktop", DESKTOP, "Chromium"],
+  ["phone", PHONE, "Chromium"],
+  ["desktop", DESKTOP, "Firefox"],
+];
 
 for (const [device, viewport, browser] of ALL) {
   onStage(`pages in ${browser} on a ${device}`, [browser], { name: `pages-${device}` }, (stage) => {

@@ -31,9 +31,11 @@ const endByBrowser = (person) =>
 /** A machine whose microphone hears somebody speak. */
 const VOICE = [voiceFlag()];
 
-const ALL = Object.entries({ desktop: DESKTOP, phone: PHONE }).flatMap(([device, viewport]) =>
-  ["Chromium", "Firefox"].map((name) => [device, viewport, name]),
-);
+const ALL = [
+  ["desktop", DESKTOP, "Chromium"],
+  ["phone", PHONE, "Chromium"],
+  ["desktop", DESKTOP, "Firefox"],
+];
 
 // Voices and screens come of Chromium: Firefox brings neither a voice from a file nor a screen where there is none.
 for (const [device, viewport, name] of ALL) {

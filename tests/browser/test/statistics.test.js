@@ -11,9 +11,11 @@ import { DESKTOP, PHONE, Person } from "../lib/meeting.js";
 import { photographer } from "../lib/screens.js";
 import { until } from "../lib/wait.js";
 
-const ALL = Object.entries({ desktop: DESKTOP, phone: PHONE }).flatMap(([device, viewport]) =>
-  ["Chromium", "Firefox"].map((name) => [device, viewport, name]),
-);
+const ALL = [
+  ["desktop", DESKTOP, "Chromium"],
+  ["phone", PHONE, "Chromium"],
+  ["desktop", DESKTOP, "Firefox"],
+];
 
 for (const [device, viewport, name] of ALL) {
   onStage(`what ${name} on a ${device} shows of the connection`, [name], { name: `statistics-${device}` }, (stage) => {
@@ -68,7 +70,9 @@ for (const [device, viewport, name] of ALL) {
         },
         { describe: () => seen },
       );
-      for (const id of ["rtt", "available", "sending", "receiving"]) {
+      // Firefox tells nobody what it takes the path for.
+      const told = name === "Firefox" ? ["rtt", "sending", "receiving"] : ["rtt", "available", "sending", "receiving"];
+      for (const id of told) {
         await until(`a figure for ${id}`, async () => /\d/.test((await alice.part(`statistics-${id}`).textContent()) ?? ""));
       }
       const own = alice.page.locator('[data-testid="statistics-row"][data-self="true"][data-source="camera"]');

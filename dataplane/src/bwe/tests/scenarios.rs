@@ -304,6 +304,19 @@ fn a_dead_way_back_halves_the_estimate_each_second() {
 }
 
 #[test]
+fn the_silence_of_a_dead_path_is_not_held_against_the_next() {
+    let mut world = World::new(Path::new(3_000_000), Media::Elastic(MOST), 141);
+    world.run(10);
+    world.call().feedback_loss = 1.0;
+    world.run(14);
+    let fallen = world.call().estimator.estimate();
+    assert!(fallen < 500_000, "{fallen}");
+    let now = crate::time::Time::from_millis(14_000);
+    world.call().estimator.on_path_change(now);
+    assert_eq!(world.call().estimator.estimate(), 1_000_000);
+}
+
+#[test]
 fn another_path_begins_anew() {
     let mut world = World::new(Path::new(6_000_000), Media::Elastic(MOST), 140);
     world.run(20);

@@ -80,6 +80,29 @@ fn a_subscriber_gets_again_what_it_misses_on_the_stream_for_that() {
 }
 
 #[test]
+fn a_request_that_crosses_the_key_frame_is_answered_by_it() {
+    let (mut world, mut ada, mut bob) = two();
+    world.show(&bob, "4", Some("ada_cam"));
+    film(&mut world, &mut ada, 1, true);
+    let seen = world.media_of(&mut bob);
+    let missing = seen[0].header.sequence;
+    let ssrc = bob.slot_ssrc("4");
+    let asked = world.counter("pli_sent");
+    world.pass(40);
+    // He wrote it before the key frame can have come, and what he lost of it is still sent again.
+    world.send_rtcp(&mut bob, |buf| rtcp::pli::write(buf, 1, ssrc));
+    world.send_rtcp(&mut bob, |buf| rtcp::nack::write(buf, 1, ssrc, &[missing]));
+    assert_eq!(world.media_of(&mut bob).len(), 1);
+    world.pass(200);
+    assert_eq!(world.counter("pli_sent"), asked);
+    // He has not got it after all.
+    world.pass(300);
+    world.send_rtcp(&mut bob, |buf| rtcp::pli::write(buf, 1, ssrc));
+    world.pass(600);
+    assert!(world.counter("pli_sent") > asked);
+}
+
+#[test]
 fn a_flood_of_requests_is_held_to_the_budget_and_media_goes_on() {
     let (mut world, mut ada, mut bob) = two();
     world.show(&bob, "4", Some("ada_cam"));
