@@ -98,6 +98,8 @@ export class ShapedCall {
     this.#later(() => this.far.remove());
 
     await here("link add publisher type veth peer name server", `link set server netns ${this.near.pid}`);
+    // A namespace that nobody is in goes later, and its interfaces with it.
+    this.#later(() => here("link del publisher"));
     await this.near.ip(`addr add ${PUBLISHER}/32 dev server`, "link set server up", "route add default dev server");
     await here("link set publisher up", `route add ${PUBLISHER}/32 dev publisher src ${SERVER}`);
 
