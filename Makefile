@@ -17,18 +17,18 @@ FUZZ_SECONDS ?= 30
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=PATH,CI)
 
 .PHONY: help run test test-full lint audit build programs unit web-test browser release bench fuzz \
-	decode stacks shaped shaped-page simulations simulate soak tools-build tools-test tools-fuzz tools-media tools-stacks
+	api decode stacks shaped shaped-page simulations simulate soak tools-api tools-build tools-test tools-fuzz tools-media tools-stacks
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: build ## Build what is missing and start a server on http://localhost:7880
-	@[ -e kall.toml ] || $(TARGET)/debug/kall setup
+	@[ -e kall.toml ] || $(TARGET)/debug/kall setup --yes
 	@exec $(TARGET)/debug/kall dev
 
 test: lint unit web-test browser ## Everything fast: lints, unit, integration and browser tests
 
-test-full: fuzz decode stacks ## What takes longer: fuzzing, forwarded pictures in a real decoder, other stacks
+test-full: fuzz decode stacks api ## What takes longer: fuzzing, forwarded pictures in a real decoder, other stacks, the API fuzzed
 
 release: tools-build $(WEB)/dist/index.html ## Optimised binaries in target/release
 	cargo build --release --locked -p kall-controlplane -p kall-dataplane
@@ -55,8 +55,10 @@ build: tools-build $(WEB)/dist/index.html
 programs: tools-test $(WEB)/dist/index.html
 	cargo build --workspace --bins --tests --locked
 
-unit: programs ## Rust tests, those with real processes included
+unit: programs ## Rust tests, those with real processes included; the control plane's on PostgreSQL, too
 	cargo nextest run --workspace --locked
+	deploy/with-postgres.sh cargo nextest run --workspace --locked \
+		-E 'package(kall-controlplane) & kind(test) & not binary(crowd)'
 
 web-test: tools-test $(WEB)/dist/index.html ## Tests of the web client's logic
 	npm --prefix $(WEB) test
@@ -71,6 +73,10 @@ stacks: tools-stacks programs ## GStreamer, aiortc and others through WHIP and W
 	cargo nextest run --workspace --profile stacks --locked
 	cp artifacts/stacks/matrix.md STACKS.md
 	@cat STACKS.md
+
+api: tools-api programs ## schemathesis against /openapi.json, and TURN credentials against a real coturn
+	deploy/fuzz-api.sh $(TARGET)/debug/kall
+	cargo nextest run --workspace --profile api --locked
 
 shaped: tools-media programs $(BROWSER)/node_modules/.package-lock.json ## A browser behind a shaped path; figures in artifacts/shaped/
 	$(AS_ROOT) env KALL_BIN_DIR=$(TARGET)/debug npm --prefix $(BROWSER) run shaped
@@ -119,6 +125,9 @@ tools-fuzz:
 
 tools-media:
 	@deploy/install-tools.sh media
+
+tools-api:
+	@deploy/install-tools.sh api
 
 tools-stacks:
 	@deploy/install-tools.sh stacks
