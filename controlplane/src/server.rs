@@ -108,6 +108,10 @@ impl Server {
             }
             None => {
                 let mut server = axum_server::from_tcp(listener).map_err(io_error("listener"))?;
+                // Browsers and proxies speak HTTP/2 over TLS only; to tell it from HTTP/1 by its first
+                // bytes would be to wait for them without end.
+                let http = server.http_builder();
+                *http = http.clone().http1_only();
                 patience(server.http_builder(), &config);
                 tokio::spawn(server.handle(handle.clone()).serve(service))
             }

@@ -251,15 +251,18 @@ async fn every_cell_of_the_table_holds() {
                     }
                 };
             }
+            if name == "end the room" && allowed[column] {
+                // Nothing answers any more but the end itself.
+                actor.send(action(&stage)).await;
+                actor.expect("room_closed").await;
+                break;
+            }
             let denied = denied(&mut actor, action(&stage)).await;
             if denied == allowed[column] {
                 wrong.push(format!(
                     "{role}: {name} was {}",
                     if denied { "denied" } else { "allowed" }
                 ));
-            }
-            if name == "end the room" {
-                break;
             }
         }
     }

@@ -69,12 +69,12 @@ pub(super) async fn observe(
     let answer = next.run(request).instrument(span.clone());
     let mut response = match tokio::time::timeout(limit, answer).await {
         Ok(response) => response,
-        Err(_) => ApiError::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "request_timeout",
-            "the request did not come in time",
-        )
-        .into_response(),
+        Err(_) => {
+            let words = "the request did not come in time";
+            let error = ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", words);
+            // RFC 9110 section 15.5.9: whoever is this slow starts over.
+            ([(header::CONNECTION, "close")], error).into_response()
+        }
     };
     let status = response.status().as_u16();
     let took = begun.elapsed();

@@ -376,6 +376,7 @@ impl Client {
                     auto_subscribe,
                 },
             ) => {
+                let comes_back = resume.is_some();
                 let wish = Wish {
                     password,
                     name,
@@ -386,7 +387,8 @@ impl Client {
                 match self.join(&room, wish).await {
                     Ok(joined) => self.joined = Some(joined),
                     Err(rejection) => {
-                        let stranger = matches!(self.admission, Admission::Guest(_));
+                        // A resume token that is no good may be followed by a join without.
+                        let stranger = matches!(self.admission, Admission::Guest(_)) && !comes_back;
                         let refused = rejection.code == ErrorCode::AuthFailed && stranger;
                         self.reject(re, rejection);
                         if refused {
