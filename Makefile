@@ -17,19 +17,19 @@ FUZZ_SECONDS ?= 30
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=PATH,CI)
 
 .PHONY: help run test test-full lint audit build programs unit web-test browser release bench fuzz \
-	decode stacks firefox shaped shaped-page simulations simulate soak tools-build tools-test tools-firefox tools-fuzz tools-media \
+	api decode stacks firefox shaped shaped-page simulations simulate soak tools-api tools-build tools-test tools-firefox tools-fuzz tools-media \
 	tools-stacks
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: build ## Build what is missing and start a server on http://localhost:7880
-	@[ -e kall.toml ] || $(TARGET)/debug/kall setup
+	@[ -e kall.toml ] || $(TARGET)/debug/kall setup --yes
 	@exec $(TARGET)/debug/kall dev
 
 test: lint unit web-test browser ## Everything fast: lints, unit, integration and browser tests
 
-test-full: fuzz decode stacks firefox shaped ## What takes longer: fuzzing, real decoders, other stacks and browsers, shaped links
+test-full: fuzz decode stacks api firefox shaped ## What takes longer: fuzzing, real decoders, other stacks and browsers, shaped links
 
 release: tools-build $(WEB)/dist/index.html ## Optimised binaries in target/release
 	cargo build --release --locked -p kall-controlplane -p kall-dataplane
@@ -56,8 +56,10 @@ build: tools-build $(WEB)/dist/index.html
 programs: tools-test $(WEB)/dist/index.html
 	cargo build --workspace --bins --tests --locked
 
-unit: programs ## Rust tests, those with real processes included
+unit: programs ## Rust tests, those with real processes included; the control plane's on PostgreSQL, too
 	cargo nextest run --workspace --locked
+	deploy/with-postgres.sh cargo nextest run --workspace --locked \
+		-E 'package(kall-controlplane) & kind(test) & not binary(crowd)'
 
 web-test: tools-test $(WEB)/dist/index.html ## Tests of the web client's logic
 	npm --prefix $(WEB) test
@@ -75,6 +77,10 @@ stacks: tools-stacks programs ## GStreamer, aiortc and others through WHIP and W
 	cargo nextest run --workspace --profile stacks --locked
 	cp artifacts/stacks/matrix.md STACKS.md
 	@cat STACKS.md
+
+api: tools-api programs ## schemathesis against /openapi.json, and TURN credentials against a real coturn
+	deploy/fuzz-api.sh $(TARGET)/debug/kall
+	cargo nextest run --workspace --profile api --locked
 
 shaped: tools-media programs $(BROWSER)/node_modules/.package-lock.json ## A browser behind a shaped path; figures in artifacts/shaped/
 	$(AS_ROOT) env KALL_BIN_DIR=$(TARGET)/debug npm --prefix $(BROWSER) run shaped
@@ -126,6 +132,9 @@ tools-fuzz:
 
 tools-media:
 	@deploy/install-tools.sh media
+
+tools-api:
+	@deploy/install-tools.sh api
 
 tools-stacks:
 	@deploy/install-tools.sh stacks

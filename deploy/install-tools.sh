@@ -4,16 +4,17 @@
 # and status 1 when something can't be had: a missing tool is an error, never a skipped test.
 #
 #   deploy/install-tools.sh build    compilers, Node.js (checked), what `make run` needs
-#   deploy/install-tools.sh test     also Chromium, network namespaces (checked), cargo-nextest, cargo-deny
+#   deploy/install-tools.sh test     also Chromium, PostgreSQL, network namespaces (checked), cargo-nextest, cargo-deny
 #   deploy/install-tools.sh firefox  also Firefox
 #   deploy/install-tools.sh fuzz     also cargo-fuzz
 #   deploy/install-tools.sh stacks   also ffmpeg, GStreamer, and aiortc in a Python environment in .tools/
+#   deploy/install-tools.sh api      also coturn, and schemathesis in a Python environment in .tools/
 #   deploy/install-tools.sh media    also ffmpeg, nftables; TUN interfaces (checked)
 set -euo pipefail
 
 # The versions the project is checked with; a newer one that is already installed is accepted.
 readonly NEXTEST=0.9.143 DENY=0.20.2 FUZZ=0.13.2
-readonly AIORTC=1.16.0
+readonly AIORTC=1.16.0 SCHEMATHESIS=4.32.5
 readonly RUST_MIN=1.95.0 NODE_MIN=20.19.0
 
 die() {
@@ -108,6 +109,8 @@ test_tools() {
     as_root unshare --net --pid --fork --mount-proc true ||
         die "no network namespaces here: a container needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
     chromium_tools
+    apt_install postgresql
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || die "the package postgresql gave no initdb"
     cargo_tool nextest $NEXTEST
     cargo_tool deny $DENY
 }
@@ -173,6 +176,20 @@ firefox_tools() {
     rm "$folder/firefox.tar.xz"
 }
 
+api_tools() {
+    build_tools
+    apt_install coturn python3 python3-venv
+    have turnserver || die "the package coturn gave no turnserver"
+    local folder
+    folder=$(cd "$(dirname "$0")/.." && pwd)/.tools/api
+    if ! "$folder/bin/schemathesis" --version 2>/dev/null | grep -qF "$SCHEMATHESIS"; then
+        say "pip install schemathesis $SCHEMATHESIS"
+        python3 -m venv --clear "$folder" || die "no Python environment in $folder"
+        "$folder/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$SCHEMATHESIS" </dev/null ||
+            die "schemathesis $SCHEMATHESIS could not be installed"
+    fi
+}
+
 media_tools() {
     test_tools
     apt_install ffmpeg nftables
@@ -212,5 +229,6 @@ fuzz)
 firefox) firefox_tools ;;
 media) media_tools ;;
 stacks) stacks_tools ;;
-*) die "unknown set '$1': build, test, firefox, fuzz, media or stacks" ;;
+api) api_tools ;;
+*) die "unknown set '$1': build, test, firefox, fuzz, media, stacks or api" ;;
 esac

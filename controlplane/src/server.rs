@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +12,10 @@ use axum_server::tls_rustls::RustlsConfig;
 use thiserror::Error;
 
 use crate::config::Config;
+use crate::domain::claims::ClaimNames;
 use crate::domain::context::Context;
 use crate::domain::registry::Registry;
-use crate::domain::token::Tokens;
+use crate::domain::token::{NamedSecret, Tokens};
 use crate::http::{self, App, Assets};
 use crate::media::{MediaClient, Supervisor};
 use crate::secret;
@@ -71,7 +72,7 @@ impl Server {
         let folder = config.data_dir();
         std::fs::create_dir_all(&folder).map_err(io_error(folder.display().to_string()))?;
         let signing = secret::signing_secret(&config).map_err(io_error("signing secret"))?;
-        let store = Store::open(Path::new(&config.database.url)).await?;
+        let store = Store::connect(&config.database).await?;
         // Bound before the data plane is started: a second server on the same port must not
         // take the first one's data plane away.
         let wanted = SocketAddr::new(config.server.host, config.server.port);
@@ -88,7 +89,7 @@ impl Server {
         }
         let media = MediaClient::new();
         let context = Arc::new(Context {
-            tokens: Tokens::new(&config.auth.issuer, &signing),
+            tokens: tokens(&config, &signing),
             public_addresses: resolve(&config).await,
             config: config.clone(),
             store,
@@ -101,11 +102,17 @@ impl Server {
         let handle = Handle::new();
         let serving = match tls.clone() {
             Some(tls) => {
-                let server = axum_server::from_tcp_rustls(listener, tls).map_err(io_error("listener"))?;
+                let mut server = axum_server::from_tcp_rustls(listener, tls).map_err(io_error("listener"))?;
+                patience(server.http_builder(), &config);
                 tokio::spawn(server.handle(handle.clone()).serve(service))
             }
             None => {
-                let server = axum_server::from_tcp(listener).map_err(io_error("listener"))?;
+                let mut server = axum_server::from_tcp(listener).map_err(io_error("listener"))?;
+                // Browsers and proxies speak HTTP/2 over TLS only; to tell it from HTTP/1 by its first
+                // bytes would be to wait for them without end.
+                let http = server.http_builder();
+                *http = http.clone().http1_only();
+                patience(server.http_builder(), &config);
                 tokio::spawn(server.handle(handle.clone()).serve(service))
             }
         };
@@ -166,6 +173,38 @@ impl Server {
         self.rooms.context().store.close().await;
         ended.map_err(io::Error::other)?
     }
+}
+
+/// How long a connection may take to say what it wants: one that says nothing costs nothing for long.
+fn patience(
+    http: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>,
+    config: &Config,
+) {
+    let timeout = Duration::from_secs(config.server.request_timeout);
+    http.http1()
+        .timer(hyper_util::rt::TokioTimer::new())
+        .header_read_timeout(timeout);
+    http.http2()
+        .timer(hyper_util::rt::TokioTimer::new())
+        .keep_alive_interval(timeout)
+        .keep_alive_timeout(timeout);
+}
+
+/// Tokens as the configuration has them; `secret` is `auth.secret` or the generated one.
+#[must_use]
+pub fn tokens(config: &Config, secret: &[u8]) -> Tokens {
+    let named: Vec<NamedSecret> = config
+        .auth
+        .keys
+        .iter()
+        .map(|key| NamedSecret {
+            kid: key.kid.clone(),
+            secret: key.secret.as_bytes().to_vec(),
+        })
+        .collect();
+    Tokens::new(&config.auth.issuer, secret)
+        .with_keys(&named)
+        .with_claims(ClaimNames::new(config.auth.claims.clone()))
 }
 
 async fn load_tls(config: &Config) -> Result<RustlsConfig, StartError> {

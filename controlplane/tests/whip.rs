@@ -114,7 +114,11 @@ async fn each_refusal_has_its_status_and_its_code() {
     }
     let roster = format!("/rooms/{id}/participants");
     let (_, roster) = server.call("GET", &roster, None).await;
-    assert_eq!(roster, json!({"participants": []}), "who failed is not there");
+    assert_eq!(
+        roster,
+        json!({"participants": [], "total": 0}),
+        "who failed is not there"
+    );
     server.down().await;
 }
 

@@ -174,6 +174,9 @@ struct Args {
         value_name = "SECONDS"
     )]
     orphan_timeout: u64,
+    /// Answer bare STUN Binding requests on the media ports
+    #[arg(long, env = "KALL_DATAPLANE__STUN")]
+    stun: bool,
     /// Log filter: a level, or directives such as info,kall_dataplane=debug
     #[arg(
         long,
@@ -206,6 +209,8 @@ pub struct Config {
     pub io: IoChoice,
     /// How long the process lives without control plane and sessions; none: for ever.
     pub orphan_timeout: Option<Duration>,
+    /// Whether bare STUN Binding requests are answered.
+    pub stun: bool,
     /// A `tracing` filter, already found valid.
     pub log_level: String,
     /// Whether the log is JSON.
@@ -303,6 +308,7 @@ impl Args {
             advertise,
             io: self.io,
             orphan_timeout: (self.orphan_timeout > 0).then(|| Duration::from_secs(self.orphan_timeout)),
+            stun: self.stun,
             log_level: self.log_level,
             log_json: self.log_json,
         })

@@ -104,6 +104,17 @@ pub enum Request {
         /// Which one.
         session: SessionId,
     },
+    /// Since version 3: takes a session with its tracks into another room of its core. Its slots and those
+    /// its tracks fed are emptied; transport, SSRCs and counters go on.
+    ///
+    /// A room that is only ever reached by this lives on the core of the sessions that came into it, so
+    /// parts of a room stay together when every session begins in the main one.
+    MoveSession {
+        /// Which one.
+        session: SessionId,
+        /// Where to; made if nobody is there yet.
+        room: RoomId,
+    },
     /// Says which track feeds a slot; none empties it. Audio slots are filled by the data plane, until one
     /// is set by this: from then on it carries what it is told.
     /// With the track the slot has already, only the wish changes.

@@ -22,6 +22,16 @@ pub mod limits {
     pub const PASSWORD: usize = 128;
     /// Longest SDP in bytes.
     pub const SDP: usize = 192 << 10;
+    /// Longest name of a reaction in characters: an emoji with its modifiers, or a word such as `thumbsup`.
+    pub const EMOJI: usize = 32;
+    /// Longest reason of a kick or a rejection in characters.
+    pub const REASON: usize = 256;
+    /// Most messages in one `chat_history`.
+    pub const HISTORY_PAGE: u32 = 100;
+    /// Most breakout rooms of a room.
+    pub const BREAKOUTS: usize = 50;
+    /// Longest time of breakout rooms in seconds: a day.
+    pub const BREAKOUT_SECONDS: u32 = 86_400;
 }
 
 /// Close codes of the WebSocket beyond those of RFC 6455.
@@ -32,11 +42,16 @@ pub mod close {
     pub const REPLACED: u16 = 4409;
     /// The client did not read what it was sent.
     pub const TOO_SLOW: u16 = 4408;
+    /// A moderator sent the client away, or did not let it in.
+    pub const REMOVED: u16 = 4403;
+    /// The client opened the socket and joined no room.
+    pub const IDLE: u16 = 4400;
 }
 
 /// What a participant may do in its room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Everything.
@@ -190,11 +205,129 @@ pub enum ClientMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
     },
+    /// A reaction to a message, or without `message_id` to the meeting.
+    Reaction {
+        /// An emoji or its name.
+        emoji: String,
+        /// The message; the meeting if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message_id: Option<String>,
+        /// Takes an own reaction to a message back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remove: Option<bool>,
+    },
+    /// Changes an own message.
+    ChatEdit {
+        /// Which one.
+        message_id: String,
+        /// The new text.
+        text: String,
+    },
+    /// Takes a message back: an own one, or as a moderator anybody's.
+    ChatDelete {
+        /// Which one.
+        message_id: String,
+    },
+    /// Asks for messages of before, newest page first.
+    ChatHistory {
+        /// Only those before this message; the newest if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<String>,
+        /// At most so many, 1 to 100; default 50.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    },
+    /// Raises or lowers the own hand; a moderator lowers somebody's by `identity`.
+    Hand {
+        /// The new state.
+        raised: bool,
+        /// Whose; the sender's if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        identity: Option<String>,
+    },
+    /// Lets somebody in who waits; for moderators.
+    LobbyAdmit {
+        /// Who.
+        identity: String,
+    },
+    /// Sends somebody away who waits; for moderators.
+    LobbyReject {
+        /// Who.
+        identity: String,
+        /// In words, for the one who waits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Lets everybody in who waits; for moderators.
+    LobbyAdmitAll,
+    /// Sends somebody away; for moderators. The token that opened the room is good for nothing any more.
+    Kick {
+        /// Who.
+        identity: String,
+        /// Whether the same identity or address may come back with another token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ban: Option<BanBy>,
+    },
+    /// Locks the room, or opens it again; for moderators.
+    RoomLock {
+        /// Whether newcomers are refused.
+        locked: bool,
+    },
+    /// Gives somebody another role; for moderators, hosts are made and changed by hosts.
+    Role {
+        /// Who.
+        identity: String,
+        /// What it is from now on.
+        role: Role,
+    },
+    /// Closes the room for everybody; for hosts.
+    EndRoom,
+    /// Becomes host after `host_offer`.
+    HostAccept,
+    /// Stays what it is after `host_offer`; the next one is asked.
+    HostDecline,
+    /// Makes breakout rooms in place of those there are; for moderators.
+    BreakoutsCreate {
+        /// How many, 1 to 50.
+        count: u32,
+        /// Their names, in order; `Room 1` and so on where there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        names: Option<Vec<String>>,
+        /// How people get into them; default `manual`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        assign: Option<BreakoutAssign>,
+    },
+    /// Puts somebody into a breakout room, or with null into the main room; for moderators. While they
+    /// are open the participant is moved at once.
+    BreakoutAssign {
+        /// Who.
+        identity: String,
+        /// Id of the breakout room.
+        room: Option<String>,
+    },
+    /// Opens the breakout rooms: everybody assigned is moved; for moderators.
+    BreakoutsOpen {
+        /// After so many seconds everybody returns; no end if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        duration_seconds: Option<u32>,
+    },
+    /// Goes to a breakout room, or with null back to the main room: when people choose, or as a moderator.
+    BreakoutJoin {
+        /// Id of the breakout room.
+        room: Option<String>,
+    },
+    /// Says something to everybody in all breakout rooms; for moderators.
+    BreakoutsBroadcast {
+        /// The text.
+        text: String,
+    },
+    /// Brings everybody back; for moderators.
+    BreakoutsClose,
 }
 
 impl ClientMessage {
     /// Every `type` a client may send, for telling an unknown type from a malformed message.
-    pub const TYPES: [&str; 12] = [
+    pub const TYPES: [&str; 32] = [
         "join",
         "leave",
         "publish",
@@ -207,6 +340,26 @@ impl ClientMessage {
         "unmute",
         "mute_participant",
         "chat",
+        "reaction",
+        "chat_edit",
+        "chat_delete",
+        "chat_history",
+        "hand",
+        "lobby_admit",
+        "lobby_reject",
+        "lobby_admit_all",
+        "kick",
+        "room_lock",
+        "role",
+        "end_room",
+        "host_accept",
+        "host_decline",
+        "breakouts_create",
+        "breakout_assign",
+        "breakouts_open",
+        "breakout_join",
+        "breakouts_broadcast",
+        "breakouts_close",
     ];
 }
 
@@ -248,8 +401,40 @@ pub enum ServerMessage {
         ice_servers: Vec<IceServer>,
         /// The room's settings.
         room_info: RoomInfo,
+        /// How many are there, the client included.
+        presence: Presence,
+        /// The breakout rooms, if there are any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        breakouts: Option<Breakouts>,
+        /// The breakout room the client is in; absent in the main room.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        breakout: Option<String>,
         /// The server.
         server: ServerInfo,
+    },
+    /// The client waits until a moderator lets it in; then `joined` follows, or `lobby_rejected`.
+    LobbyWaiting {
+        /// The room's name, and nothing else of it.
+        room_name: String,
+        /// Who the client would be.
+        identity: String,
+    },
+    /// The client was not let in; the connection is closed.
+    LobbyRejected {
+        /// In words.
+        reason: String,
+    },
+    /// Somebody waits to be let in; to moderators.
+    LobbyRequest {
+        /// Who.
+        identity: String,
+        /// Display name.
+        name: String,
+    },
+    /// Somebody does not wait any more: admitted, rejected or gone; to moderators.
+    LobbyLeft {
+        /// Who.
+        identity: String,
     },
     /// Somebody came.
     ParticipantJoined {
@@ -378,6 +563,105 @@ pub enum ServerMessage {
         #[cfg_attr(feature = "typescript", ts(type = "number"))]
         timestamp: i64,
     },
+    /// Messages of before, oldest first: the answer to `chat_history`.
+    ChatHistory {
+        /// At most as many as were asked for.
+        messages: Vec<ChatMessage>,
+        /// Whether there are older ones.
+        more: bool,
+    },
+    /// A message has another text now.
+    ChatEdited {
+        /// Which one.
+        id: String,
+        /// The new text.
+        text: String,
+        /// Seconds since 1970.
+        #[cfg_attr(feature = "typescript", ts(type = "number"))]
+        edited_at: i64,
+    },
+    /// A message was taken back.
+    ChatDeleted {
+        /// Which one.
+        id: String,
+        /// By whom.
+        by: String,
+    },
+    /// A reaction to a message or to the meeting.
+    Reaction {
+        /// Who reacts.
+        from: String,
+        /// An emoji or its name.
+        emoji: String,
+        /// The message; the meeting if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message_id: Option<String>,
+        /// Whether it was taken back.
+        removed: bool,
+    },
+    /// Somebody raised or lowered a hand.
+    Hand {
+        /// Whose.
+        identity: String,
+        /// The new state.
+        raised: bool,
+        /// Who did it.
+        by: String,
+    },
+    /// Somebody has another role now.
+    RoleChanged {
+        /// Who.
+        identity: String,
+        /// The new role.
+        role: Role,
+        /// Who did it; the participant itself when it took an offer.
+        by: String,
+        /// What the client may do from now on; told to the one concerned only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        permissions: Option<Permissions>,
+    },
+    /// The last host has left: the client may become host by `host_accept`.
+    HostOffer,
+    /// The room's settings have changed.
+    RoomUpdated {
+        /// As they are now.
+        room_info: RoomInfo,
+        /// Who did it.
+        by: String,
+    },
+    /// How many are there: in large rooms viewers are counted instead of announced.
+    Presence {
+        /// The numbers.
+        #[serde(flatten)]
+        presence: Presence,
+    },
+    /// The breakout rooms as they are now; none when they are over.
+    Breakouts {
+        /// All of them.
+        breakouts: Option<Breakouts>,
+    },
+    /// The client is in another room now: its connections stay, everybody else has changed.
+    RoomMoved {
+        /// Id of the breakout room; absent: the main room.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        breakout: Option<String>,
+        /// Name of the room it is in.
+        name: String,
+        /// Who is there, without the client itself.
+        participants: Vec<Participant>,
+    },
+    /// Everybody returns from the breakout rooms soon.
+    BreakoutsEnding {
+        /// In so many seconds.
+        seconds: u32,
+    },
+    /// A moderator speaks to everybody in all breakout rooms.
+    Announcement {
+        /// Who.
+        from: String,
+        /// The text.
+        text: String,
+    },
     /// The data plane was lost: offer anew on a new peer connection.
     MediaRestarted,
     /// What the others can decode has changed: offer again on the same peer connection.
@@ -433,6 +717,16 @@ pub enum ErrorCode {
     TrackNotFound,
     /// No such slot, or none free.
     SlotNotFound,
+    /// No such message, or it was taken back.
+    MessageNotFound,
+    /// No such breakout room, or there are none.
+    BreakoutNotFound,
+    /// The participant or its address was banned from the room.
+    Banned,
+    /// No such ban.
+    BanNotFound,
+    /// It can't be done in this state; the message says why.
+    Conflict,
     /// The offer can't be used; the message says why.
     SdpInvalid,
     /// Too many messages.
@@ -457,8 +751,121 @@ pub struct Participant {
     pub role: Role,
     /// RFC 3339, UTC.
     pub joined_at: String,
+    /// Whether it raised its hand.
+    #[serde(default)]
+    pub hand: bool,
     /// What it publishes.
     pub tracks: Vec<Track>,
+}
+
+/// Who is kept out after a kick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum BanBy {
+    /// The identity of the token.
+    Identity,
+    /// The network address.
+    Address,
+}
+
+/// How people get into breakout rooms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum BreakoutAssign {
+    /// A moderator assigns everybody.
+    Manual,
+    /// All but moderators, in equal numbers.
+    Random,
+    /// Everybody chooses.
+    Choice,
+}
+
+/// The breakout rooms of a room.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export, optional_fields))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Breakouts {
+    /// Whether people are in them.
+    pub open: bool,
+    /// How people get into them.
+    pub assign: BreakoutAssign,
+    /// When everybody returns, RFC 3339; absent: nothing is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<String>,
+    /// All of them.
+    pub rooms: Vec<Breakout>,
+}
+
+/// One breakout room.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Breakout {
+    /// Its id.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// Who is assigned to it.
+    pub assigned: Vec<String>,
+    /// Who is in it now.
+    pub present: Vec<String>,
+}
+
+/// How many are in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+pub struct Presence {
+    /// All of them.
+    pub participants: u32,
+    /// Those who only watch.
+    pub viewers: u32,
+}
+
+/// A kept chat message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export, optional_fields))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ChatMessage {
+    /// Its id.
+    pub id: String,
+    /// The sender.
+    pub from: String,
+    /// The sender's display name when it was sent.
+    pub name: String,
+    /// The text; empty when it was taken back.
+    pub text: String,
+    /// Set on private messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Seconds since 1970.
+    #[cfg_attr(feature = "typescript", ts(type = "number"))]
+    pub timestamp: i64,
+    /// When it was changed, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(type = "number"))]
+    pub edited_at: Option<i64>,
+    /// Whether it was taken back.
+    pub deleted: bool,
+    /// Who reacted, by emoji.
+    pub reactions: BTreeMap<String, Vec<String>>,
+}
+
+/// Who may join a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(export))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// Holders of a token.
+    Token,
+    /// Everybody.
+    Open,
+    /// Everybody, once a host has admitted them.
+    Lobby,
 }
 
 /// One track in `joined`.
@@ -505,6 +912,16 @@ pub struct RoomInfo {
     pub max_participants: u32,
     /// Whether newcomers are refused.
     pub locked: bool,
+    /// Who may join.
+    pub mode: AuthMode,
+    /// Whether newcomers wait until a moderator lets them in.
+    pub lobby_enabled: bool,
+    /// Whether newcomers are asked for a password.
+    pub password_protected: bool,
+    /// Whether it may be recorded.
+    pub recording_enabled: bool,
+    /// Whether chat is kept for those who come later.
+    pub chat_history: bool,
 }
 
 /// The server in `joined`.
@@ -538,6 +955,10 @@ mod tests {
             r#"{"type": "mute_participant", "identity": "user-1", "track": "audio"}"#,
             r#"{"type": "chat", "text": "Hello!", "to": null}"#,
             r#"{"type": "chat", "text": "Private msg", "to": "user-2", "id": 7}"#,
+            r#"{"type": "reaction", "emoji": "thumbsup", "message_id": "msg-1"}"#,
+            r#"{"type": "lobby_admit", "identity": "guest-1"}"#,
+            r#"{"type": "lobby_reject", "identity": "guest-1", "reason": "Not invited"}"#,
+            r#"{"type": "lobby_admit_all"}"#,
             r#"{"type": "subscribe", "track_id": "tr_abc", "layer": "medium"}"#,
             r#"{"type": "unsubscribe", "track_id": "tr_abc"}"#,
         ] {

@@ -1,6 +1,7 @@
 //! Tests with the two real programs and media peers that nobody of this project wrote.
 
 mod bad_input;
+mod breakouts;
 mod call;
 mod forwarding;
 mod moderation;

@@ -2,8 +2,12 @@
 //! standard error.
 
 mod dev;
+mod remote;
+mod rooms;
 mod serve;
 mod setup;
+mod stats;
+mod table;
 mod token;
 
 use std::io::Write as _;
@@ -54,6 +58,13 @@ enum Command {
     Token(token::Token),
     /// Run database migrations
     Migrate,
+    /// List the rooms of a running server
+    Rooms(rooms::Rooms),
+    /// Close a room of a running server
+    #[command(name = "rooms:close")]
+    RoomsClose(rooms::Close),
+    /// Show figures of a running server
+    Stats(stats::Stats),
 }
 
 /// What went wrong, for standard error.
@@ -96,6 +107,9 @@ impl Cli {
             Command::Setup(setup) => setup.run(&self.config_path(), self.env, self.json),
             Command::Token(token) => token.run(self.load()?.config, self.json),
             Command::Migrate => migrate(self.load()?.config, self.json),
+            Command::Rooms(rooms) => rooms.run(&self.load()?.config, self.json),
+            Command::RoomsClose(close) => close.run(&self.load()?.config, self.json),
+            Command::Stats(stats) => stats.run(&self.load()?.config, self.json),
         }
     }
 
@@ -127,12 +141,17 @@ fn one_line(message: &str) -> String {
 fn migrate(config: config::Config, json: bool) -> Result<(), Failure> {
     block_on(async move {
         std::fs::create_dir_all(config.data_dir())?;
-        let store = crate::store::Store::open(std::path::Path::new(&config.database.url)).await?;
+        let store = crate::store::Store::connect(&config.database).await?;
         store.close().await;
+        // A PostgreSQL URL may hold a password.
+        let name = match config.database.driver {
+            config::DatabaseDriver::Sqlite => config.database.url,
+            config::DatabaseDriver::Postgres => "the PostgreSQL database".to_owned(),
+        };
         if json {
-            print(&serde_json::json!({"database": config.database.url, "migrated": true}).to_string())
+            print(&serde_json::json!({"database": name, "migrated": true}).to_string())
         } else {
-            print(&format!("{} is up to date", config.database.url))
+            print(&format!("{name} is up to date"))
         }
     })
 }

@@ -1,7 +1,5 @@
 //! `kall token`: a token without a running server.
 
-use std::path::Path;
-
 use clap::{Args, ValueEnum};
 use kall_shared::id::{Identity, RoomId};
 use kall_shared::signalling::Role;
@@ -10,7 +8,6 @@ use serde_json::json;
 use super::{Failure, block_on, print};
 use crate::config::Config;
 use crate::domain::names;
-use crate::domain::token::Tokens;
 use crate::secret;
 use crate::store::Store;
 
@@ -57,7 +54,7 @@ impl Token {
     pub(super) fn run(&self, config: Config, json: bool) -> Result<(), Failure> {
         block_on(async move {
             std::fs::create_dir_all(config.data_dir())?;
-            let store = Store::open(Path::new(&config.database.url)).await?;
+            let store = Store::connect(&config.database).await?;
             let row = store.room(&self.room).await?;
             store.close().await;
             let row = row.ok_or_else(|| format!("no room '{}'", self.room))?;
@@ -66,7 +63,7 @@ impl Token {
                 "" => String::new(),
                 name => names::display_name(name)?,
             };
-            let tokens = Tokens::new(&config.auth.issuer, &secret::signing_secret(&config)?);
+            let tokens = crate::server::tokens(&config, &secret::signing_secret(&config)?);
             let room = RoomId::new(row.id)?;
             let token = tokens.issue(&room, &identity, &name, self.role.into(), self.ttl, None)?;
             if json {

@@ -2,6 +2,7 @@
 
 use super::{Config, Cores, DatabaseDriver};
 use crate::config::CodecName;
+use crate::domain::claims::MAPPABLE;
 
 /// Shortest signing secret: HS256 wants a key as long as its hash (RFC 7518 section 3.2).
 const SECRET_MIN_LEN: usize = 32;
@@ -40,6 +41,21 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
         "server.drain_timeout",
         "0 to 3600 seconds",
     );
+    check(
+        (1..=3600).contains(&server.request_timeout),
+        "server.request_timeout",
+        "1 to 3600 seconds",
+    );
+    check(
+        (1..=100_000).contains(&config.api.requests_per_second),
+        "api.requests_per_second",
+        "1 to 100000",
+    );
+    check(
+        (1..=100_000).contains(&config.api.burst),
+        "api.burst",
+        "1 to 100000",
+    );
     for (index, key) in config.api.keys.iter().enumerate() {
         check(
             !key.key.is_empty() && !key.key.contains(':'),
@@ -57,6 +73,28 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
         "auth.secret",
         "at least 32 bytes, or empty to have one generated",
     );
+    for (index, key) in config.auth.keys.iter().enumerate() {
+        let again = config.auth.keys[..index].iter().any(|other| other.kid == key.kid);
+        check(
+            (1..=64).contains(&key.kid.len()) && !again,
+            &format!("auth.keys[{index}].kid"),
+            "1 to 64 bytes, each once",
+        );
+        check(
+            key.secret.len() >= SECRET_MIN_LEN,
+            &format!("auth.keys[{index}].secret"),
+            "at least 32 bytes",
+        );
+    }
+    for (own, theirs) in &config.auth.claims {
+        check(
+            MAPPABLE.contains(&own.as_str())
+                && !theirs.is_empty()
+                && theirs.split('.').all(|part| !part.is_empty()),
+            &format!("auth.claims.{own}"),
+            "names of sub, name, room, role, jti and permissions in the issuer's tokens, such as \"context.user.name\"",
+        );
+    }
     check(!config.auth.issuer.is_empty(), "auth.issuer", "not empty");
     check(
         (1..=31_536_000).contains(&config.auth.guest_ttl),
@@ -143,16 +181,22 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
         "dataplane.orphan_timeout",
         "0 (never) to 31536000 seconds",
     );
-    check(
-        config.database.driver == DatabaseDriver::Sqlite,
-        "database.driver",
-        "\"sqlite\"; this version has no other",
-    );
-    check(
-        !config.database.url.is_empty(),
-        "database.url",
-        "path of the database file",
-    );
+    let url = &config.database.url;
+    let server = ["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme));
+    match config.database.driver {
+        DatabaseDriver::Sqlite => check(
+            !url.is_empty() && !server,
+            "database.url",
+            "path of the database file; a postgres:// URL needs database.driver = \"postgres\"",
+        ),
+        DatabaseDriver::Postgres => check(
+            server,
+            "database.url",
+            "postgres://user:password@host:5432/database",
+        ),
+    }
     check(
         (1..=1000).contains(&config.redis.pool_size),
         "redis.pool_size",

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use kall_shared::signalling::AuthMode;
 pub use load::{ConfigError, Loaded, load, parse};
 pub use services::{
     Ai, Database, DatabaseDriver, Metrics, Recording, RecordingFormat, Redis, Rtmp, Turn, Webhooks,
@@ -70,6 +71,11 @@ pub struct Server {
     pub log_level: LogLevel,
     /// Seconds that open requests get at a stop.
     pub drain_timeout: u64,
+    /// Seconds a request may take, its head and its body each; WebSockets are none.
+    pub request_timeout: u64,
+    /// Folder of generated secrets, logs and the control socket; empty: the database file's, with
+    /// PostgreSQL the current one.
+    pub data_dir: String,
 }
 
 impl Default for Server {
@@ -82,6 +88,8 @@ impl Default for Server {
             tls_key: String::new(),
             log_level: LogLevel::Info,
             drain_timeout: 10,
+            request_timeout: 30,
+            data_dir: String::new(),
         }
     }
 }
@@ -117,11 +125,25 @@ impl LogLevel {
 }
 
 /// `[api]`
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Api {
     /// `[[api.keys]]`; none: no REST caller is accepted.
     pub keys: Vec<ApiKey>,
+    /// Requests of one key in the long run.
+    pub requests_per_second: u32,
+    /// Requests of one key at once.
+    pub burst: u32,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            keys: Vec::new(),
+            requests_per_second: 50,
+            burst: 200,
+        }
+    }
 }
 
 /// `[[api.keys]]`
@@ -148,6 +170,8 @@ impl std::fmt::Debug for ApiKey {
 pub struct Auth {
     /// JWT signing secret of 32 bytes or more; empty: generated and kept beside the database.
     pub secret: String,
+    /// `[[auth.keys]]`: named secrets; the first signs, all check.
+    pub keys: Vec<SigningKey>,
     /// `iss` of tokens.
     pub issuer: String,
     /// Who may join.
@@ -172,6 +196,7 @@ impl Default for Auth {
     fn default() -> Self {
         Self {
             secret: String::new(),
+            keys: Vec::new(),
             issuer: "koder-kall".to_owned(),
             mode: AuthMode::Token,
             guest_ttl: 3600,
@@ -181,16 +206,22 @@ impl Default for Auth {
     }
 }
 
-/// Who may join a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AuthMode {
-    /// Holders of a token.
-    Token,
-    /// Everybody.
-    Open,
-    /// Everybody, once a host has admitted them.
-    Lobby,
+/// `[[auth.keys]]`
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SigningKey {
+    /// Name in the tokens' `kid`.
+    pub kid: String,
+    /// 32 bytes or more.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SigningKey")
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `[room]`
@@ -400,6 +431,12 @@ impl Config {
     /// The folder of the database file: generated secrets, logs and the control socket live there.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
+        if !self.server.data_dir.is_empty() {
+            return PathBuf::from(&self.server.data_dir);
+        }
+        if self.database.driver == DatabaseDriver::Postgres {
+            return PathBuf::from(".");
+        }
         match Path::new(&self.database.url).parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
             _ => PathBuf::from("."),
@@ -434,9 +471,6 @@ impl Config {
             (self.ai.summary, "ai.summary"),
             (self.ai.noise_cancellation, "ai.noise_cancellation"),
             (!self.redis.url.is_empty(), "redis.url"),
-            (self.turn.stun, "turn.stun"),
-            (!self.auth.claims.is_empty(), "auth.claims"),
-            (self.auth.mode == AuthMode::Lobby, "auth.mode = \"lobby\""),
         ]
         .into_iter()
         .filter_map(|(set, key)| set.then_some(key))

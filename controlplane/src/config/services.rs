@@ -22,13 +22,22 @@ impl Default for Redis {
 }
 
 /// `[database]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Database {
     /// Which engine.
     pub driver: DatabaseDriver,
-    /// Path of the SQLite file.
+    /// Path of the SQLite file, or `postgres://user:password@host/database`.
     pub url: String,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A PostgreSQL URL may hold a password.
+        f.debug_struct("Database")
+            .field("driver", &self.driver)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Database {

@@ -40,6 +40,11 @@ impl Context {
             ("chat", true),
             ("resume", true),
             ("screen", true),
+            ("chat_history", true),
+            ("reactions", true),
+            ("lobby", true),
+            ("breakouts", true),
+            ("hand", true),
             ("simulcast", media.simulcast),
             ("dynacast", media.simulcast && media.dynacast),
             // The layers of what publishers send first go in one stream.

@@ -1,5 +1,6 @@
 //! Rooms, people, roles and what they negotiate. No HTTP types, no SQL.
 
+pub mod claims;
 pub mod context;
 pub mod names;
 pub mod outbox;
@@ -21,6 +22,12 @@ pub struct Rejection {
     pub code: ErrorCode,
     /// For people.
     pub message: String,
+}
+
+/// What a failure of the database is to whoever asked; the reason goes to the log.
+pub(crate) fn store_failed(error: &crate::store::StoreError) -> Rejection {
+    tracing::error!(%error, "database");
+    Rejection::new(ErrorCode::Internal, "the server could not reach its database")
 }
 
 impl Rejection {

@@ -41,6 +41,8 @@ pub enum Topic {
     Dynacast(TrackId),
     /// Who speaks.
     ActiveSpeaker,
+    /// How many are there.
+    Presence,
 }
 
 /// The room's end.

@@ -4,7 +4,7 @@ use kall_shared::signalling::{Permissions, Role};
 use serde::{Deserialize, Serialize};
 
 /// The `permissions` claim of a token; what is absent stays as the role has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Narrowing {
     /// See [`Permissions::publish`].

@@ -4,13 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kall_shared::id::RoomId;
-use kall_shared::signalling::ErrorCode;
+use kall_shared::signalling::{AuthMode, ErrorCode};
 use time::OffsetDateTime;
 
 use super::context::Context;
-use super::room::{self, Census, Ended, RoomHandle, millis};
-use super::{Rejection, names};
-use crate::config::AuthMode;
+use super::room::{self, Census, Ended, Opening, RoomHandle, millis};
+use super::{Rejection, names, store_failed};
 use crate::store::{NewRoom, RoomRow, RoomStatus, StoreError};
 
 /// Attempts to find a slug that is free; four random letters rarely meet.
@@ -31,6 +30,10 @@ pub struct RoomWishes {
     pub lobby_enabled: Option<bool>,
     /// Whether it may be recorded.
     pub recording_enabled: Option<bool>,
+    /// Who may join.
+    pub mode: Option<AuthMode>,
+    /// Whether chat is kept.
+    pub chat_history: Option<bool>,
 }
 
 /// Why a room could not be made.
@@ -71,7 +74,7 @@ impl Registry {
             .rooms(Some(RoomStatus::Active), u32::MAX, 0)
             .await?;
         for row in rows {
-            registry.open(row);
+            registry.open(row).await?;
         }
         Ok(registry)
     }
@@ -93,6 +96,8 @@ impl Registry {
         }
         for _ in 0..SLUG_ATTEMPTS {
             let room = NewRoom {
+                mode: wishes.mode,
+                chat_history: wishes.chat_history.unwrap_or(true),
                 id: names::room_id(),
                 slug: wishes.slug.clone().unwrap_or_else(|| names::slug(&wishes.name)),
                 name: wishes.name.clone(),
@@ -103,7 +108,7 @@ impl Registry {
                 created_at: millis(OffsetDateTime::now_utc()),
             };
             if let Some(row) = self.context.store.insert_room(&room).await? {
-                return self.open(row).ok_or(CreateError::Slug);
+                return self.open(row).await?.ok_or(CreateError::Slug);
             }
             // A fixed slug was taken by somebody a moment ago: that is the room.
             if let Some(slug) = &wishes.slug
@@ -113,6 +118,17 @@ impl Registry {
             }
         }
         Err(CreateError::Slug)
+    }
+
+    /// Whether somebody without a token may come into some room.
+    #[must_use]
+    pub fn takes_strangers(&self) -> bool {
+        let default = self.context.config.auth.mode;
+        let rooms = self.lock();
+        default != AuthMode::Token
+            || rooms
+                .values()
+                .any(|room| room.row().mode_or(default) != AuthMode::Token)
     }
 
     /// The open room with this id or slug.
@@ -148,21 +164,11 @@ impl Registry {
             .store
             .room(id_or_slug)
             .await
-            .map_err(|error| internal(&error))?
+            .map_err(|error| store_failed(&error))?
         {
             Some(row) => {
-                self.context
-                    .store
-                    .reopen_room(&row.id)
-                    .await
-                    .map_err(|error| internal(&error))?;
-                let row = self
-                    .context
-                    .store
-                    .room(&row.id)
-                    .await
-                    .map_err(|error| internal(&error))?;
-                row.and_then(|row| self.open(row)).ok_or_else(missing)
+                let opened = self.reopen(&row.id).await.map_err(|error| store_failed(&error))?;
+                opened.ok_or_else(missing)
             }
             None if names::is_slug(id_or_slug) => {
                 let wishes = RoomWishes {
@@ -171,11 +177,23 @@ impl Registry {
                     ..RoomWishes::default()
                 };
                 self.create(wishes).await.map_err(|error| match error {
-                    CreateError::Store(error) => internal(&error),
+                    CreateError::Store(error) => store_failed(&error),
                     error => Rejection::new(ErrorCode::RoomNotFound, error.to_string()),
                 })
             }
             None => Err(missing()),
+        }
+    }
+
+    /// A closed room begins anew: what was said before is not for those who come now.
+    async fn reopen(self: &Arc<Self>, id: &str) -> Result<Option<RoomHandle>, StoreError> {
+        let store = &self.context.store;
+        store.forget_messages(id).await?;
+        store.keep_breakouts(id, None).await?;
+        store.reopen_room(id).await?;
+        match store.room(id).await? {
+            Some(row) => self.open(row).await,
+            None => Ok(None),
         }
     }
 
@@ -208,6 +226,7 @@ impl Registry {
         for room in &rooms {
             if let Some(census) = room.census().await {
                 sum.participants += census.participants;
+                sum.waiting += census.waiting;
                 sum.audio += census.audio;
                 sum.video += census.video;
                 sum.screen += census.screen;
@@ -217,11 +236,20 @@ impl Registry {
     }
 
     /// Starts a kept room's task, or finds the one that runs. `None`: its id is not one of ours.
-    fn open(self: &Arc<Self>, row: RoomRow) -> Option<RoomHandle> {
-        let id = RoomId::new(row.id.clone()).ok()?;
+    async fn open(self: &Arc<Self>, row: RoomRow) -> Result<Option<RoomHandle>, StoreError> {
+        let Ok(id) = RoomId::new(row.id.clone()) else {
+            return Ok(None);
+        };
+        let store = &self.context.store;
+        let opening = Opening {
+            bans: store.bans(&row.id).await?,
+            breakouts: store.breakouts(&row.id).await?,
+            last_message: store.last_message(&row.id).await?,
+            row,
+        };
         let mut rooms = self.lock();
         if let Some(running) = rooms.get(&id) {
-            return Some(running.clone());
+            return Ok(Some(running.clone()));
         }
         // The task must not keep the registry alive: it outlives nothing.
         let registry = Arc::downgrade(self);
@@ -230,9 +258,9 @@ impl Registry {
                 registry.ended(&handle, ended).await;
             }
         };
-        let handle = room::spawn(id.clone(), row, Arc::clone(&self.context), ended);
+        let handle = room::spawn(id.clone(), opening, Arc::clone(&self.context), ended);
         rooms.insert(id, handle.clone());
-        Some(handle)
+        Ok(Some(handle))
     }
 
     async fn ended(&self, handle: &RoomHandle, ended: Ended) {
@@ -256,9 +284,4 @@ impl Registry {
         // Insert and remove leave the map whole, so a panic elsewhere spoils nothing.
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn internal(error: &StoreError) -> Rejection {
-    tracing::error!(%error, "database");
-    Rejection::new(ErrorCode::Internal, "the server could not look that up")
 }

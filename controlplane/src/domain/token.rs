@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
 
+use super::claims::ClaimNames;
 use super::permission::Narrowing;
+use super::room::Ticket;
 
 /// How long a resume token is good for, in seconds; waiting for a resume is far shorter, the rest
 /// serves laptops that slept.
-const RESUME_TTL: i64 = 24 * 3600;
+pub const RESUME_TTL: i64 = 24 * 3600;
 
 /// Clock difference forgiven between issuer and server, in seconds.
 const LEEWAY: u64 = 5;
@@ -58,6 +60,17 @@ pub struct Claims {
     pub permissions: Option<Narrowing>,
 }
 
+impl Claims {
+    /// What a kick makes worthless.
+    #[must_use]
+    pub fn ticket(&self) -> Ticket {
+        Ticket {
+            jti: self.jti.clone(),
+            expires_at: self.exp,
+        }
+    }
+}
+
 /// Claims of a resume token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ResumeClaims {
@@ -76,6 +89,8 @@ pub struct ResumeClaims {
     pub permissions: Narrowing,
     /// Counts the participant's tokens; once a number was used, lower ones are not.
     pub number: u32,
+    /// What it came in with first: what revokes one revokes the other.
+    pub ticket: Ticket,
     /// Expires.
     pub exp: i64,
 }
@@ -83,8 +98,28 @@ pub struct ResumeClaims {
 /// Signs and checks tokens.
 pub struct Tokens {
     issuer: String,
-    access: (EncodingKey, DecodingKey),
+    /// Signs, and checks what carries its `kid`.
+    current: Key,
+    /// Check what was signed by them before, or by others.
+    others: Vec<Key>,
     resume: (EncodingKey, DecodingKey),
+    names: ClaimNames,
+}
+
+/// One signing key.
+struct Key {
+    /// `kid` of tokens it signs; none: the key of `auth.secret`, whose tokens carry none.
+    kid: Option<String>,
+    pair: (EncodingKey, DecodingKey),
+}
+
+/// A named secret (RFC 7515 section 4.1.4), so that keys can change while tokens are out.
+#[derive(Clone)]
+pub struct NamedSecret {
+    /// `kid` of tokens.
+    pub kid: String,
+    /// 32 bytes or more.
+    pub secret: Vec<u8>,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -99,13 +134,36 @@ impl Tokens {
     /// From the signing secret of the configuration.
     #[must_use]
     pub fn new(issuer: &str, secret: &[u8]) -> Self {
-        let pair = |key: &[u8]| (EncodingKey::from_secret(key), DecodingKey::from_secret(key));
         let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"kall resume token");
         Self {
             issuer: issuer.to_owned(),
-            access: pair(secret),
+            current: Key::new(None, secret),
+            others: Vec::new(),
             resume: pair(derived.as_ref()),
+            names: ClaimNames::default(),
         }
+    }
+
+    /// Signs with the first of these from now on, and takes tokens of all of them. Tokens without a
+    /// `kid` are of the secret given first.
+    #[must_use]
+    pub fn with_keys(mut self, keys: &[NamedSecret]) -> Self {
+        let mut keys = keys
+            .iter()
+            .map(|key| Key::new(Some(key.kid.clone()), &key.secret));
+        if let Some(first) = keys.next() {
+            let unnamed = std::mem::replace(&mut self.current, first);
+            self.others.push(unnamed);
+            self.others.extend(keys);
+        }
+        self
+    }
+
+    /// Reads and writes claims by these names.
+    #[must_use]
+    pub fn with_claims(mut self, names: ClaimNames) -> Self {
+        self.names = names;
+        self
     }
 
     /// An access token that is good for `ttl` seconds.
@@ -134,7 +192,13 @@ impl Tokens {
             jti: super::names::random_text(16),
             permissions,
         };
-        sign(&claims, &self.access.0)
+        let claims = serde_json::to_value(&claims)
+            .map_err(|error| TokenRefused::Bad(format!("token can't be written: {error}")))?;
+        sign(
+            &self.names.outward(claims),
+            &self.current.pair.0,
+            self.current.kid.clone(),
+        )
     }
 
     /// The claims of a valid access token.
@@ -142,10 +206,23 @@ impl Tokens {
     /// # Errors
     /// [`TokenRefused`] for a wrong signature, algorithm, issuer or time.
     pub fn check(&self, token: &str) -> Result<Claims, TokenRefused> {
-        let mut validation = self.validation();
+        self.access(token, self.validation())
+    }
+
+    fn access(&self, token: &str, mut validation: Validation) -> Result<Claims, TokenRefused> {
         validation.validate_nbf = true;
-        validation.set_required_spec_claims(&["exp", "nbf", "iss", "sub"]);
-        open(token, &self.access.1, &validation)
+        // Another issuer's tokens need no "nbf"; what else is missing shows when they are read.
+        validation.set_required_spec_claims(&["exp", "iss"]);
+        let header = jsonwebtoken::decode_header(token)
+            .map_err(|_| TokenRefused::Bad("the token is malformed".to_owned()))?;
+        let mut keys = std::iter::once(&self.current).chain(&self.others);
+        let key = keys.find(|key| key.kid == header.kid);
+        let key =
+            key.ok_or_else(|| TokenRefused::Bad("the token was signed by an unknown key".to_owned()))?;
+        let claims: serde_json::Value = open(token, &key.pair.1, &validation)?;
+        self.names
+            .inward(claims, token)
+            .map_err(|_| TokenRefused::Bad("the token is malformed".to_owned()))
     }
 
     /// The claims of an access token that was valid once, whether it has expired or not. They open
@@ -156,9 +233,7 @@ impl Tokens {
     pub fn check_lapsed(&self, token: &str) -> Result<Claims, TokenRefused> {
         let mut validation = self.validation();
         validation.validate_exp = false;
-        validation.validate_nbf = true;
-        validation.set_required_spec_claims(&["exp", "nbf", "iss", "sub"]);
-        open(token, &self.access.1, &validation)
+        self.access(token, validation)
     }
 
     /// A resume token from its claims; issuer and expiry are filled in.
@@ -168,7 +243,7 @@ impl Tokens {
     pub fn issue_resume(&self, mut claims: ResumeClaims) -> Result<String, TokenRefused> {
         claims.iss.clone_from(&self.issuer);
         claims.exp = OffsetDateTime::now_utc().unix_timestamp() + RESUME_TTL;
-        sign(&claims, &self.resume.0)
+        sign(&claims, &self.resume.0, None)
     }
 
     /// The claims of a valid resume token.
@@ -191,8 +266,23 @@ impl Tokens {
     }
 }
 
-fn sign<T: Serialize>(claims: &T, key: &EncodingKey) -> Result<String, TokenRefused> {
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, key)
+fn pair(key: &[u8]) -> (EncodingKey, DecodingKey) {
+    (EncodingKey::from_secret(key), DecodingKey::from_secret(key))
+}
+
+impl Key {
+    fn new(kid: Option<String>, secret: &[u8]) -> Self {
+        Self {
+            kid,
+            pair: pair(secret),
+        }
+    }
+}
+
+fn sign<T: Serialize>(claims: &T, key: &EncodingKey, kid: Option<String>) -> Result<String, TokenRefused> {
+    let mut header = Header::new(Algorithm::HS256);
+    header.kid = kid;
+    jsonwebtoken::encode(&header, claims, key)
         .map_err(|error| TokenRefused::Bad(format!("token can't be signed: {error}")))
 }
 
@@ -266,7 +356,7 @@ mod tests {
     fn forged_expired_and_foreign_tokens_are_refused() {
         let refused = |token: &str| tokens().check(token).expect_err("refused").to_string();
         assert!(refused("nonsense").contains("malformed"));
-        let expired = sign(&claims(1), &EncodingKey::from_secret(SECRET)).expect("signs");
+        let expired = sign(&claims(1), &EncodingKey::from_secret(SECRET), None).expect("signs");
         assert!(refused(&expired).contains("expired"));
         assert_eq!(
             tokens().check_lapsed(&expired).expect("was good").sub.as_str(),
@@ -312,6 +402,44 @@ mod tests {
     }
 
     #[test]
+    fn keys_change_while_tokens_are_out() {
+        let named = |kid: &str| NamedSecret {
+            kid: kid.to_owned(),
+            secret: format!("{kid}-0123456789abcdef0123456789abcdef").into_bytes(),
+        };
+        let issue = |tokens: &Tokens| {
+            let (room, identity) = (RoomId::new("rm_a"), Identity::new("user-1"));
+            let (room, identity) = (room.expect("valid"), identity.expect("valid"));
+            tokens
+                .issue(&room, &identity, "", Role::Guest, 60, None)
+                .expect("signs")
+        };
+        let before = issue(&tokens());
+        let first = tokens().with_keys(&[named("2026-01")]);
+        let old = issue(&first);
+        assert!(
+            first.check(&before).is_ok(),
+            "tokens of the unnamed secret stay good"
+        );
+        let rotated = tokens().with_keys(&[named("2026-02"), named("2026-01")]);
+        let new = issue(&rotated);
+        let header = jsonwebtoken::decode_header(&new).expect("a header");
+        assert_eq!(header.kid.as_deref(), Some("2026-02"));
+        for token in [&before, &old, &new] {
+            assert!(rotated.check(token).is_ok());
+        }
+        let retired = tokens().with_keys(&[named("2026-02")]);
+        let refused = retired.check(&old).expect_err("the key is gone").to_string();
+        assert!(refused.contains("unknown key"), "{refused}");
+        // A name does not lend its key's trust to another signature.
+        let other = Tokens::new("koder-kall", SECRET).with_keys(&[NamedSecret {
+            kid: "2026-02".into(),
+            secret: b"somebody else's secret of 32 bytes".to_vec(),
+        }]);
+        assert!(rotated.check(&issue(&other)).is_err());
+    }
+
+    #[test]
     fn neither_kind_passes_for_the_other() {
         let resume = tokens()
             .issue_resume(ResumeClaims {
@@ -322,6 +450,10 @@ mod tests {
                 role: Role::Guest,
                 permissions: Narrowing::default(),
                 number: 3,
+                ticket: Ticket {
+                    jti: "x".into(),
+                    expires_at: 0,
+                },
                 exp: 0,
             })
             .expect("signs");

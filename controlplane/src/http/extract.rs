@@ -2,16 +2,20 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
 
 use super::App;
 use super::error::ApiError;
+use super::limiter::{Caller, Rate, WRONG_KEYS};
 
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
@@ -32,15 +36,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
                     "unsupported_media_type",
                     "the body must be application/json",
                 ),
-                other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "body_too_large",
-                    "the body is too large",
-                ),
+                other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => body_too_large(),
                 other => ApiError::new(StatusCode::BAD_REQUEST, "bad_body", other.body_text()),
             }),
         }
     }
+}
+
+/// 413.
+pub(super) fn body_too_large() -> ApiError {
+    ApiError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        "the body is too large",
+    )
 }
 
 /// A query string.
@@ -59,37 +68,88 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// A caller with one of `[[api.keys]]`.
-pub(super) struct ApiCaller;
+/// Parts of the path.
+pub(super) struct Path<T>(pub(super) T);
 
-impl FromRequestParts<Arc<App>> for ApiCaller {
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let given = parts
-            .headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "))
-            .and_then(|value| value.trim().split_once(':'));
-        let known = given.is_some_and(|(key, secret)| {
-            // Every key is compared in full: neither which one nor how much of it matched shows.
-            app.config().api.keys.iter().fold(false, |known, own| {
-                let key = own.key.as_bytes().ct_eq(key.as_bytes());
-                let secret = own.secret.as_bytes().ct_eq(secret.as_bytes());
-                known | bool::from(key & secret)
-            })
-        });
-        if known {
-            Ok(Self)
-        } else {
-            Err(ApiError::new(
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "Authorization: Bearer key:secret with a key of [[api.keys]]",
-            ))
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path: Result<axum::extract::Path<T>, PathRejection> =
+            axum::extract::Path::from_request_parts(parts, state).await;
+        match path {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(rejection) => Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "bad_path",
+                rejection.body_text(),
+            )),
         }
     }
+}
+
+/// A caller with one of `[[api.keys]]`, as [`authenticate`] found it.
+#[derive(Debug, Clone)]
+pub(super) struct ApiCaller {
+    /// Its key, which is a name and no secret.
+    pub(super) key: Arc<str>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ApiCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        // A route that was left out of the layer is closed, not open.
+        parts.extensions.get::<Self>().cloned().ok_or_else(no_key)
+    }
+}
+
+fn no_key() -> ApiError {
+    ApiError::unauthorized("Authorization: Bearer key:secret with a key of [[api.keys]]")
+}
+
+/// Lets in callers with an API key, as often as they may come.
+pub(super) async fn authenticate(
+    State(app): State<Arc<App>>,
+    ClientAddress(address): ClientAddress,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let now = Instant::now();
+    let Some(key) = known_key(&app, request.headers()) else {
+        let stranger = Caller::Stranger(address);
+        app.limiter
+            .allow(stranger, WRONG_KEYS, now)
+            .map_err(ApiError::rate_limited)?;
+        return Err(no_key());
+    };
+    let api = &app.config().api;
+    let rate = Rate {
+        burst: f64::from(api.burst),
+        per_second: f64::from(api.requests_per_second),
+    };
+    app.limiter
+        .allow(Caller::Key(key.clone()), rate, now)
+        .map_err(ApiError::rate_limited)?;
+    request.extensions_mut().insert(ApiCaller { key: key.into() });
+    Ok(next.run(request).await)
+}
+
+/// The caller's key, if its secret is right.
+fn known_key(app: &App, headers: &HeaderMap) -> Option<String> {
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .and_then(|value| value.trim().split_once(':'));
+    let (key, secret) = given?;
+    // Every key is compared in full: neither which one nor how much of it matched shows.
+    let known = app.config().api.keys.iter().fold(false, |known, own| {
+        let key = own.key.as_bytes().ct_eq(key.as_bytes());
+        let secret = own.secret.as_bytes().ct_eq(secret.as_bytes());
+        known | bool::from(key & secret)
+    });
+    known.then(|| key.to_owned())
 }
 
 /// Where the client is. A proxy on this machine is believed about who is behind it.

@@ -1,35 +1,54 @@
 //! What happens to every request: an id, a log line without its query, a count, safe headers.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, Response, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::Next;
+use axum::response::IntoResponse;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use tracing::Instrument;
 
-use super::App;
+use super::histogram::Histogram;
 
-/// Requests by method and status.
+use super::App;
+use super::error::ApiError;
+
+/// Longest request id that is taken over from a proxy in bytes.
+const REQUEST_ID_MAX: usize = 64;
+
+/// The id a proxy gave the request, if it can stand in a log line.
+fn given_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get("x-request-id")?.to_str().ok()?;
+    let plain = |letter: u8| letter.is_ascii_alphanumeric() || b"-_.".contains(&letter);
+    ((1..=REQUEST_ID_MAX).contains(&id.len()) && id.bytes().all(plain)).then(|| id.to_owned())
+}
+
+/// Requests by method and status, and how long their answers took.
 #[derive(Debug, Default)]
-pub(super) struct RequestCounts(Mutex<BTreeMap<(String, u16), u64>>);
+pub(super) struct RequestCounts {
+    by_status: Mutex<BTreeMap<(String, u16), u64>>,
+    /// Seconds until the answer began.
+    pub(super) latency: Histogram,
+}
 
 impl RequestCounts {
-    fn add(&self, method: &Method, status: u16) {
+    fn add(&self, method: &Method, status: u16, took: Duration) {
+        self.latency.observe(took);
         // Methods are a client's free text; what HTTP does not name is one row.
         let method = match method.as_str() {
             known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
             _ => "other",
         };
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.by_status.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry((method.to_owned(), status)).or_default() += 1;
     }
 
     pub(super) fn snapshot(&self) -> BTreeMap<(String, u16), u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let counts = self.by_status.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.clone()
     }
 }
 
@@ -39,15 +58,28 @@ pub(super) async fn observe(
     request: Request,
     next: Next,
 ) -> axum::response::Response {
-    let id = format!("{:x}", app.next_request.fetch_add(1, Ordering::Relaxed) + 1);
+    let id = given_id(request.headers()).unwrap_or_else(|| app.request_id());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let begun = Instant::now();
     let span = tracing::info_span!("request", id, %method, path);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    // A body that trickles in must not hold a connection for ever. WebSockets begin with an answer,
+    // and have their own patience.
+    let limit = Duration::from_secs(app.config().server.request_timeout);
+    let answer = next.run(request).instrument(span.clone());
+    let mut response = match tokio::time::timeout(limit, answer).await {
+        Ok(response) => response,
+        Err(_) => {
+            let words = "the request did not come in time";
+            let error = ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", words);
+            // RFC 9110 section 15.5.9: whoever is this slow starts over.
+            ([(header::CONNECTION, "close")], error).into_response()
+        }
+    };
     let status = response.status().as_u16();
-    app.requests.add(&method, status);
-    span.in_scope(|| tracing::debug!(status, micros = begun.elapsed().as_micros() as u64, "answered"));
+    let took = begun.elapsed();
+    app.requests.add(&method, status, took);
+    span.in_scope(|| tracing::debug!(status, micros = took.as_micros() as u64, "answered"));
     if let Ok(value) = HeaderValue::from_str(&id) {
         response
             .headers_mut()
@@ -85,9 +117,22 @@ pub(super) async fn security_headers<B>(mut response: Response<B>) -> Response<B
 pub(super) fn cors(origins: &[String]) -> CorsLayer {
     let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH])
-        // What a page's WHIP or WHEP client has to read (RFC 9725 section 4.2).
-        .expose_headers([header::LOCATION, header::ETAG, header::LINK]);
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_MATCH,
+            HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("x-request-id"),
+        ])
+        // What a page's WHIP or WHEP client has to read (RFC 9725 section 4.2), and every caller.
+        .expose_headers([
+            header::LOCATION,
+            header::ETAG,
+            header::LINK,
+            header::RETRY_AFTER,
+            HeaderName::from_static("idempotency-replayed"),
+            HeaderName::from_static("x-request-id"),
+        ]);
     if origins.iter().any(|origin| origin == "*") {
         layer.allow_origin(Any)
     } else {

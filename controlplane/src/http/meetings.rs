@@ -3,43 +3,60 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{Path, State};
+use axum::Json;
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Json, Router};
 use kall_shared::id::Identity;
-use kall_shared::signalling::Role;
-use serde::Deserialize;
-use serde_json::json;
+use kall_shared::signalling::{AuthMode, Role, limits};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{self, ClientAddress};
-use crate::config::AuthMode;
+use super::extract::{self, ClientAddress, Path};
+use super::limiter::{Caller, PAGES};
 use crate::domain::registry::RoomWishes;
 use crate::domain::room::RoomHandle;
 use crate::domain::{names, password};
 
-pub(super) fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route("/meetings", post(create))
-        .route("/meetings/{slug}/guest", post(guest))
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(guest))
 }
 
-#[derive(Debug, Deserialize)]
+/// A meeting to be made.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewMeeting {
     /// Of the meeting.
     #[serde(default)]
+    #[schema(max_length = 64)]
     name: Option<String>,
 }
 
+/// A way into a meeting.
+#[derive(Serialize, ToSchema)]
+struct Entrance {
+    /// Id of the room.
+    room: String,
+    /// For links: `/r/` and this.
+    slug: String,
+    /// JWT for `/ws?token=`.
+    token: String,
+}
+
+/// Makes a meeting and a host's token. In open mode only.
+#[utoipa::path(post, path = "/meetings", tag = "Meetings", request_body = NewMeeting, security(()),
+    responses((status = 201, description = "The meeting", body = Entrance),
+        (status = 409, description = "Too many rooms are open", body = super::error::ErrorBody)))]
 async fn create(
     State(app): State<Arc<App>>,
     ClientAddress(address): ClientAddress,
     extract::Json(body): extract::Json<NewMeeting>,
-) -> Result<Response, ApiError> {
+) -> Result<(StatusCode, Json<Entrance>), ApiError> {
     admit(&app, address)?;
     if app.config().auth.mode != AuthMode::Open {
         return Err(forbidden("this server makes meetings for its API's callers only"));
@@ -51,39 +68,74 @@ async fn create(
         ..RoomWishes::default()
     };
     let room = app.rooms.create(wishes).await?;
-    let token = token(&app, &room, "host", "", Role::Host)?;
-    let answer = json!({"room": room.id().as_str(), "slug": room.row().slug, "token": token});
-    Ok((StatusCode::CREATED, Json(answer)).into_response())
+    Ok((
+        StatusCode::CREATED,
+        Json(entrance(&app, &room, "host", "", Role::Host)?),
+    ))
 }
 
-#[derive(Debug, Deserialize)]
+/// Who wants to come in.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Guest {
+    /// Display name.
+    #[schema(min_length = 1, max_length = 64)]
     name: String,
+    /// If the meeting has one.
     #[serde(default)]
+    #[schema(max_length = 128)]
     password: Option<String>,
 }
 
+/// Makes a guest's token, where guests may come without one from elsewhere.
+#[utoipa::path(post, path = "/meetings/{slug}/guest", tag = "Meetings", request_body = Guest, security(()),
+    params(("slug" = String, Path, description = "Slug or id of the meeting")),
+    responses((status = 200, description = "The way in", body = Entrance),
+        (status = 409, description = "Too many rooms are open", body = super::error::ErrorBody)))]
 async fn guest(
     State(app): State<Arc<App>>,
     ClientAddress(address): ClientAddress,
     Path(slug): Path<String>,
     extract::Json(body): extract::Json<Guest>,
-) -> Result<Response, ApiError> {
+) -> Result<Json<Entrance>, ApiError> {
     admit(&app, address)?;
-    if app.config().auth.mode == AuthMode::Token {
-        return Err(forbidden("this server lets in holders of a token only"));
+    if !app.rooms.takes_strangers() {
+        return Err(token_mode());
     }
     let name = names::display_name(&body.name).map_err(ApiError::invalid)?;
+    if body
+        .password
+        .as_ref()
+        .is_some_and(|password| password.len() > limits::PASSWORD)
+    {
+        return Err(ApiError::invalid(format!(
+            "password: at most {} bytes",
+            limits::PASSWORD
+        )));
+    }
     let room = app.rooms.enter(&slug).await?;
-    match password::check(body.password, room.row().password_hash.clone()).await {
+    let row = room.row();
+    if row.mode_or(app.config().auth.mode) == AuthMode::Token {
+        return Err(token_mode());
+    }
+    match password::check(body.password, row.password_hash.clone()).await {
         password::Check::NotNeeded | password::Check::Right => {}
         password::Check::Missing => return Err(refused("password_required", "password: the room has one")),
         password::Check::Wrong => return Err(refused("password_wrong", "password: another one")),
     }
-    let token = token(&app, &room, "guest", &name, Role::Guest)?;
-    let answer = json!({"room": room.id().as_str(), "slug": room.row().slug, "token": token});
-    Ok(Json(answer).into_response())
+    Ok(Json(entrance(&app, &room, "guest", &name, Role::Guest)?))
+}
+
+fn entrance(app: &App, room: &RoomHandle, who: &str, name: &str, role: Role) -> Result<Entrance, ApiError> {
+    Ok(Entrance {
+        room: room.id().to_string(),
+        slug: room.row().slug.clone(),
+        token: token(app, room, who, name, role)?,
+    })
+}
+
+fn token_mode() -> ApiError {
+    forbidden("this server lets in holders of a token only")
 }
 
 fn token(app: &App, room: &RoomHandle, who: &str, name: &str, role: Role) -> Result<String, ApiError> {
@@ -104,15 +156,10 @@ fn token(app: &App, room: &RoomHandle, who: &str, name: &str, role: Role) -> Res
 }
 
 fn admit(app: &App, address: std::net::IpAddr) -> Result<(), ApiError> {
-    if app.limiter.allow(address, Instant::now()) {
-        Ok(())
-    } else {
-        Err(ApiError::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "rate_limited",
-            "too many requests, wait a moment",
-        ))
-    }
+    let caller = Caller::Address(address);
+    app.limiter
+        .allow(caller, PAGES, Instant::now())
+        .map_err(ApiError::rate_limited)
 }
 
 fn forbidden(message: &str) -> ApiError {

@@ -15,6 +15,7 @@ use axum::routing::get;
 use kall_shared::link::Stats;
 
 use super::App;
+use super::histogram::BOUNDS;
 use super::media_sample::MediaSample;
 use super::stats::data_plane_stats;
 
@@ -26,8 +27,10 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     let mut page = Page(String::new());
     let stats = data_plane_stats(&app).await;
     reference(&mut page, &app, stats.as_ref()).await;
+    server(&mut page, &app).await;
     if let Some(stats) = &stats {
         counters(&mut page, stats);
+        cores(&mut page, stats);
     }
     if let Some(sample) = app.sampler.sample(&app.rooms.context().media).await {
         gauges(&mut page, &sample);
@@ -91,6 +94,127 @@ async fn reference(page: &mut Page, app: &App, stats: Option<&Stats>) {
         "",
         app.sockets.load(Ordering::Relaxed),
     );
+}
+
+/// What this process says of itself beyond the reference.
+async fn server(page: &mut Page, app: &App) {
+    for (name, help, histogram) in [
+        (
+            "koder_kall_http_request_seconds",
+            "Time until an HTTP request was answered",
+            &app.requests.latency,
+        ),
+        (
+            "koder_kall_ws_message_seconds",
+            "Time until a client's WebSocket message was handed to its room or answered",
+            &app.messages,
+        ),
+    ] {
+        page.family(name, "histogram", help);
+        let reading = histogram.read();
+        for (bound, count) in BOUNDS.iter().zip(reading.cumulative) {
+            page.value(&format!("{name}_bucket"), &format!("le=\"{bound}\""), count);
+        }
+        page.value(&format!("{name}_bucket"), "le=\"+Inf\"", reading.count);
+        page.value(&format!("{name}_sum"), "", reading.seconds);
+        page.value(&format!("{name}_count"), "", reading.count);
+    }
+    let pool = app.rooms.context().store.pool_figures();
+    let name = "koder_kall_database_connections";
+    page.family(
+        name,
+        "gauge",
+        "Connections of the database pool, and how many it may have",
+    );
+    for (state, count) in [
+        ("used", pool.open.saturating_sub(pool.idle)),
+        ("idle", pool.idle),
+        ("max", pool.max),
+    ] {
+        page.value(name, &format!("state=\"{state}\""), count);
+    }
+    let (_, census) = app.rooms.census().await;
+    page.family(
+        "koder_kall_lobby_waiting",
+        "gauge",
+        "People who wait to be let in",
+    );
+    page.value("koder_kall_lobby_waiting", "", census.waiting);
+}
+
+/// Counters that each core has for itself; a machine whose cores differ shows here.
+const BY_CORE: [CoreFamily; 5] = [
+    (
+        "koder_kall_core_packets_total",
+        "counter",
+        "Datagrams of a core",
+        &[
+            ("direction=\"ingress\"", "rx_packets"),
+            ("direction=\"egress\"", "tx_packets"),
+        ],
+    ),
+    (
+        "koder_kall_core_bytes_total",
+        "counter",
+        "Bytes of a core, all headers above UDP included",
+        &[
+            ("direction=\"ingress\"", "rx_bytes"),
+            ("direction=\"egress\"", "tx_bytes"),
+        ],
+    ),
+    (
+        "koder_kall_core_loop_turns_total",
+        "counter",
+        "Turns of a core's loop",
+        &[("", "loop_turns")],
+    ),
+    (
+        "koder_kall_core_loop_busy_seconds_total",
+        "counter",
+        "Time a core's loop was at work",
+        &[("", "loop_busy_micros")],
+    ),
+    (
+        "koder_kall_core_lane_depth",
+        "gauge",
+        "Commands that wait for a core",
+        &[("", "lane_depth")],
+    ),
+];
+
+/// A family with a value for each core.
+type CoreFamily = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
+fn cores(page: &mut Page, stats: &Stats) {
+    for (name, kind, help, samples) in BY_CORE {
+        page.family(name, kind, help);
+        for (core, counted) in stats.cores.iter().enumerate() {
+            for (labels, counter) in samples {
+                let value = counted.counters.get(*counter).copied().unwrap_or(0);
+                let comma = if labels.is_empty() { "" } else { "," };
+                let labels = format!("core=\"{core}\"{comma}{labels}");
+                if counter.ends_with("_micros") {
+                    page.value(name, &labels, value as f64 / 1e6);
+                } else {
+                    page.value(name, &labels, value);
+                }
+            }
+        }
+    }
+    let name = "koder_kall_core_drops_total";
+    page.family(name, "counter", "What a core refused, by reason");
+    for (core, counted) in stats.cores.iter().enumerate() {
+        for (counter, value) in counted.counters.iter().filter(|(_, value)| **value > 0) {
+            if let Some(reason) = counter.strip_prefix("drop_") {
+                page.value(name, &format!("core=\"{core}\",reason=\"{reason}\""), value);
+            }
+        }
+    }
 }
 
 /// A family of the data plane's counters: its name, its words, and which counter each label means.

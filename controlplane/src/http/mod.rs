@@ -1,14 +1,21 @@
 //! HTTP and WebSocket: the only place with axum's types. Each file offers a `router()`; they are
 //! nested here, so that all URLs show on one page.
 
+mod breakouts;
+mod docs;
 mod error;
 mod extract;
+mod health;
+mod histogram;
+mod idempotency;
 mod layers;
 mod limiter;
 mod media_sample;
 mod meetings;
 mod metrics;
+mod openapi;
 mod pages;
+mod participants;
 mod room_stats;
 mod rooms;
 mod stats;
@@ -27,6 +34,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 pub use pages::Assets;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
 use crate::domain::registry::Registry;
@@ -42,7 +50,10 @@ pub struct App {
     started: Instant,
     sockets: AtomicUsize,
     requests: layers::RequestCounts,
+    /// Seconds from a client's message to its end in the room.
+    messages: histogram::Histogram,
     limiter: limiter::Limiter,
+    run: u32,
     next_request: AtomicU64,
     sampler: media_sample::Sampler,
 }
@@ -57,10 +68,21 @@ impl App {
             started: Instant::now(),
             sockets: AtomicUsize::new(0),
             requests: layers::RequestCounts::default(),
+            messages: histogram::Histogram::default(),
             limiter: limiter::Limiter::default(),
+            run: rand::random(),
             next_request: AtomicU64::new(0),
             sampler: media_sample::Sampler::default(),
         })
+    }
+
+    /// A name for a request that came without one: this run and its number.
+    fn request_id(&self) -> String {
+        let number = self
+            .next_request
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+            + 1;
+        format!("{:08x}-{number:x}", self.run)
     }
 
     fn config(&self) -> &Config {
@@ -71,11 +93,29 @@ impl App {
 /// Every URL of the server.
 pub fn router(app: &Arc<App>) -> Router {
     let metrics = &app.config().metrics;
-    let mut router = Router::new()
+    let with_key = OpenApiRouter::new()
         .merge(stats::router())
         .merge(rooms::router())
+        .merge(participants::router())
+        .merge(breakouts::router())
         .merge(tokens::router())
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(app),
+            idempotency::replay,
+        ))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(app),
+            extract::authenticate,
+        ));
+    let (router, api) = OpenApiRouter::with_openapi(openapi::base())
+        .merge(health::router())
         .merge(meetings::router())
+        .merge(with_key)
+        .split_for_parts();
+    let api = openapi::finish(api);
+    let mut router = router
+        .merge(openapi::router(&api))
+        .merge(docs::router(&api))
         .merge(whip::router())
         .merge(ws::router());
     if metrics.enabled {

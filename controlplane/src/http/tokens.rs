@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
-use axum::routing::post;
-use axum::{Json, Router};
 use kall_shared::id::{Identity, RoomId};
 use kall_shared::signalling::Role;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::App;
 use super::error::ApiError;
@@ -22,29 +23,51 @@ const DEFAULT_TTL: u64 = 86_400;
 /// Longest life of a token: a year.
 const TTL_MAX: u64 = 31_536_000;
 
-pub(super) fn router() -> Router<Arc<App>> {
-    Router::new().route("/tokens", post(issue))
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(issue))
 }
 
-#[derive(Debug, Deserialize)]
+/// A token to be made.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
+    /// Id or slug of the room it opens.
+    #[schema(example = "rm_a1b2c3d4")]
     room: String,
+    /// Who its holder is.
+    #[schema(value_type = String, example = "user-1")]
     identity: Identity,
+    /// Display name.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 64, example = "Alice")]
     name: Option<String>,
+    /// What its holder is there.
     role: Role,
+    /// Its life in seconds; default a day.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 31_536_000, example = 86400)]
     ttl: Option<u64>,
+    /// Narrows the role.
     #[serde(default)]
     permissions: Option<Narrowing>,
 }
 
+/// A token.
+#[derive(Serialize, ToSchema)]
+struct Issued {
+    /// JWT for `/ws?token=`.
+    #[schema(example = "eyJhbGciOi...")]
+    token: String,
+}
+
+/// Makes a token with which a participant joins a room.
+#[utoipa::path(post, path = "/tokens", tag = "Tokens", request_body = Wanted,
+    responses((status = 200, description = "The token", body = Issued)))]
 async fn issue(
     _: ApiCaller,
     State(app): State<Arc<App>>,
     extract::Json(body): extract::Json<Wanted>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Issued>, ApiError> {
     let context = app.rooms.context();
     let row = context
         .store
@@ -64,5 +87,5 @@ async fn issue(
         .tokens
         .issue(&room, &body.identity, &name, body.role, ttl, body.permissions)
         .map_err(|error| ApiError::internal(&error))?;
-    Ok(Json(json!({"token": token})))
+    Ok(Json(Issued { token }))
 }

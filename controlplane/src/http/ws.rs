@@ -15,20 +15,21 @@ use axum::routing::get;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use kall_shared::id::Identity;
-use kall_shared::signalling::{ClientFrame, ClientMessage, ErrorCode, Role, ServerMessage, close, limits};
+use kall_shared::signalling::{
+    AuthMode, ClientFrame, ClientMessage, ErrorCode, Role, ServerMessage, close, limits,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::App;
 use super::error::ApiError;
 use super::extract::{ClientAddress, Query};
-use super::limiter::Bucket;
-use crate::config::AuthMode;
+use super::limiter::{Bucket, Rate};
 use crate::domain::outbox::{self, Close, Inlet, Outbox};
 use crate::domain::permission::Narrowing;
-use crate::domain::room::{Departure, JoinRequest, RoomHandle};
+use crate::domain::room::{Departure, JoinRequest, RoomHandle, Ticket};
 use crate::domain::token::{Claims, ResumeClaims, TokenRefused};
-use crate::domain::{Rejection, names, password};
+use crate::domain::{Rejection, names, password, store_failed};
 
 /// How often the server pings, and thereby how soon it sees that a client is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
@@ -39,14 +40,26 @@ const SILENCE_MAX: Duration = Duration::from_secs(40);
 /// How long a last frame may take to leave.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Messages a client may send at once: publishing a dozen lines with their candidates.
-const MESSAGES_BURST: f64 = 200.0;
-
-/// And then each second.
-const MESSAGES_RATE: f64 = 50.0;
+/// Messages of one client: at once as many as publishing a dozen lines with their candidates takes.
+const MESSAGES: Rate = Rate {
+    burst: 200.0,
+    per_second: 50.0,
+};
 
 /// Errors for messages over the rate: answering all of them would be work for free.
-const RATE_ERRORS: f64 = 10.0;
+const COMPLAINTS: Rate = Rate {
+    burst: 10.0,
+    per_second: 1.0,
+};
+
+/// How long a socket may be open without joining a room: a page that asks for a name and a password.
+const JOIN_PATIENCE: Duration = Duration::from_secs(300);
+
+/// The client joined no room.
+const IDLE: Close = Close {
+    code: close::IDLE,
+    reason: "no room was joined",
+};
 
 /// How long somebody with an expired token may take to show a resume token.
 const LAPSED_PATIENCE: Duration = Duration::from_secs(5);
@@ -150,7 +163,8 @@ fn admit(app: &App, params: Params) -> Result<Admission, Rejection> {
             };
             admission.map_err(|error| refused(error.to_string()))
         }
-        None if app.config().auth.mode == AuthMode::Open => {
+        // Whether strangers may come in is the room's to say, once it is known which.
+        None if app.rooms.takes_strangers() => {
             let name = params.name.filter(|name| !name.trim().is_empty());
             let name = name.map(|name| names::display_name(&name)).transpose();
             Ok(Admission::Guest(name.map_err(|error| refused(error.to_owned()))?))
@@ -252,8 +266,9 @@ struct Client {
 
 impl Client {
     async fn read(mut self, mut stream: SplitStream<WebSocket>) {
-        let mut rate = Bucket::new(MESSAGES_BURST, MESSAGES_RATE, Instant::now());
-        let mut complaints = Bucket::new(RATE_ERRORS, 1.0, Instant::now());
+        let mut rate = Bucket::new(MESSAGES, Instant::now());
+        let mut complaints = Bucket::new(COMPLAINTS, Instant::now());
+        let opened = Instant::now();
         let mut departure = Departure::Lost;
         loop {
             let lapsed = self.joined.is_none() && matches!(self.admission, Admission::Lapsed(_));
@@ -284,7 +299,14 @@ impl Client {
                     );
                     continue;
                 }
-                Message::Ping(_) | Message::Pong(_) => continue,
+                Message::Ping(_) | Message::Pong(_) => {
+                    if self.joined.is_none() && opened.elapsed() > JOIN_PATIENCE {
+                        self.outbox.close(IDLE);
+                        drain(stream).await;
+                        break;
+                    }
+                    continue;
+                }
                 Message::Close(frame) => {
                     // RFC 6455 section 7.4.1: 1000 normal, 1001 the page goes away.
                     if frame.is_some_and(|frame| matches!(frame.code, 1000 | 1001)) {
@@ -305,7 +327,11 @@ impl Client {
                     drain(stream).await;
                     break;
                 }
-                Ok(frame) => self.handle(frame).await,
+                Ok(frame) => {
+                    let begun = Instant::now();
+                    self.handle(frame).await;
+                    self.app.messages.observe(begun.elapsed());
+                }
                 Err((re, rejection)) => self.reject(re, rejection),
             }
         }
@@ -350,6 +376,7 @@ impl Client {
                     auto_subscribe,
                 },
             ) => {
+                let comes_back = resume.is_some();
                 let wish = Wish {
                     password,
                     name,
@@ -359,7 +386,15 @@ impl Client {
                 };
                 match self.join(&room, wish).await {
                     Ok(joined) => self.joined = Some(joined),
-                    Err(rejection) => self.reject(re, rejection),
+                    Err(rejection) => {
+                        // A resume token that is no good may be followed by a join without.
+                        let stranger = matches!(self.admission, Admission::Guest(_)) && !comes_back;
+                        let refused = rejection.code == ErrorCode::AuthFailed && stranger;
+                        self.reject(re, rejection);
+                        if refused {
+                            self.outbox.close(REFUSED);
+                        }
+                    }
                 }
             }
             (None, _) => self.reject(re, Rejection::new(ErrorCode::NotJoined, "join first")),
@@ -389,6 +424,16 @@ impl Client {
                 format!("password: at most {} bytes", limits::PASSWORD),
             ));
         }
+        let store = &self.app.rooms.context().store;
+        let tickets = [self.ticket(), resume.as_ref().map(|claims| claims.ticket.clone())];
+        for ticket in tickets.iter().flatten() {
+            let revoked = store.is_revoked(&ticket.jti).await;
+            if revoked.map_err(|error| store_failed(&error))? {
+                return Err(Rejection::new(ErrorCode::AuthFailed, "the token was revoked"));
+            }
+        }
+        let [own, earlier] = tickets;
+        let ticket = own.or(earlier);
         let name = self.name(&wish, resume.as_ref().map(|claims| claims.name.as_str()))?;
         for _ in 0..ENTER_ATTEMPTS {
             let room = match &self.admission {
@@ -403,7 +448,13 @@ impl Client {
                     }
                     own
                 }
-                Admission::Guest(_) => self.app.rooms.enter(wanted).await?,
+                Admission::Guest(_) => {
+                    let room = self.app.rooms.enter(wanted).await?;
+                    if room.row().mode_or(self.app.config().auth.mode) == AuthMode::Token {
+                        return Err(Rejection::new(ErrorCode::AuthFailed, "a token is needed"));
+                    }
+                    room
+                }
             };
             let check = password::check(wish.password.clone(), room.row().password_hash.clone()).await;
             let (identity, role, permissions) = match &self.admission {
@@ -421,6 +472,7 @@ impl Client {
                 permissions,
                 resume: resume.clone(),
                 password: check,
+                ticket: ticket.clone(),
                 auto_subscribe: wish.auto_subscribe,
                 address: self.address,
                 outbox: self.outbox.clone(),
@@ -436,6 +488,14 @@ impl Client {
             ErrorCode::RoomNotFound,
             format!("room: '{wanted}' is closed"),
         ))
+    }
+
+    /// What it came with; none for a guest without a token.
+    fn ticket(&self) -> Option<Ticket> {
+        match &self.admission {
+            Admission::Token(claims) | Admission::Lapsed(claims) => Some(claims.ticket()),
+            Admission::Guest(_) => None,
+        }
     }
 
     /// The token's name wins, then the message's, then the query's, then the one of before.

@@ -94,7 +94,16 @@ struct State {
     outgoing: Option<mpsc::Sender<Vec<u8>>>,
     pending: HashMap<u64, Pending>,
     rooms: HashMap<RoomId, mpsc::UnboundedSender<MediaEvent>>,
+    /// Rooms of the data plane that are parts of another one here: breakout rooms.
+    parts: HashMap<RoomId, RoomId>,
     routes: HashMap<SessionId, RoomId>,
+}
+
+impl State {
+    /// The room here that a room of the data plane belongs to.
+    fn owner<'a>(&'a self, room: &'a RoomId) -> &'a RoomId {
+        self.parts.get(room).unwrap_or(room)
+    }
 }
 
 #[derive(Debug)]
@@ -148,7 +157,18 @@ impl MediaClient {
     pub fn detach(&self, room: &RoomId) {
         let mut state = self.lock();
         state.rooms.remove(room);
+        state.parts.retain(|_, owner| owner != room);
         state.routes.retain(|_, owner| owner != room);
+    }
+
+    /// Sessions in these rooms of the data plane belong to `owner` from now on, in place of those named
+    /// before.
+    pub fn route_parts(&self, owner: &RoomId, parts: Vec<RoomId>) {
+        let mut state = self.lock();
+        state.parts.retain(|_, before| before != owner);
+        state
+            .parts
+            .extend(parts.into_iter().map(|part| (part, owner.clone())));
     }
 
     /// Opens a session for `room`.
@@ -310,8 +330,12 @@ impl MediaClient {
                 return Err(LinkError::Adoption(MediaError::Unexpected));
             };
             let last = sessions.last().map(|session| session.session);
-            for session in sessions {
-                by_room.entry(session.room.clone()).or_default().push(session);
+            {
+                let state = self.lock();
+                for session in sessions {
+                    let owner = state.owner(&session.room).clone();
+                    by_room.entry(owner).or_default().push(session);
+                }
             }
             // A page that does not advance would never end.
             if !more || last.is_none() || last <= after {
@@ -357,7 +381,8 @@ impl MediaClient {
                     }
                     (Ok(Response::Snapshot { sessions, .. }), _) => {
                         for session in sessions {
-                            state.routes.insert(session.session, session.room.clone());
+                            let owner = state.owner(&session.room).clone();
+                            state.routes.insert(session.session, owner);
                         }
                     }
                     _ => {}
@@ -463,6 +488,7 @@ fn name_of(request: &Request) -> &'static str {
         Request::Snapshot { .. } => "snapshot",
         Request::CreateSession { .. } => "create_session",
         Request::UpdateSession { .. } => "update_session",
+        Request::MoveSession { .. } => "move_session",
         Request::SetLabel { .. } => "set_label",
         Request::CloseSession { .. } => "close_session",
         Request::SetSlot { .. } => "set_slot",

@@ -72,6 +72,9 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
+        if config.turn.stun {
+            command.arg("--stun");
+        }
         if !plane.advertise.is_empty() {
             let list: Vec<String> = plane.advertise.iter().map(ToString::to_string).collect();
             command.arg("--advertise").arg(list.join(","));

@@ -1,9 +1,10 @@
 //! Queries on rooms.
 
+use kall_shared::signalling::AuthMode;
 use sqlx::FromRow;
 use sqlx::error::ErrorKind;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, on};
 
 /// Whether a room takes participants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,10 @@ pub struct RoomRow {
     pub lobby_enabled: bool,
     /// Whether it may be recorded.
     pub recording_enabled: bool,
+    /// `token`, `open` or `lobby`; none: as the server's configuration says.
+    pub mode: Option<String>,
+    /// Whether chat is kept for those who come later.
+    pub chat_history: bool,
     /// Milliseconds since 1970.
     pub created_at: i64,
     /// Milliseconds since 1970.
@@ -61,6 +66,33 @@ impl RoomRow {
         } else {
             RoomStatus::Closed
         }
+    }
+
+    /// Who may join, if the room says so itself.
+    #[must_use]
+    pub fn own_mode(&self) -> Option<AuthMode> {
+        match self.mode.as_deref()? {
+            "token" => Some(AuthMode::Token),
+            "open" => Some(AuthMode::Open),
+            "lobby" => Some(AuthMode::Lobby),
+            _ => None,
+        }
+    }
+
+    /// Who may join, on a server whose configuration says `default`.
+    #[must_use]
+    pub fn mode_or(&self, default: AuthMode) -> AuthMode {
+        self.own_mode().unwrap_or(default)
+    }
+}
+
+/// A mode as the API and the database spell it.
+#[must_use]
+pub(crate) fn mode_name(mode: AuthMode) -> &'static str {
+    match mode {
+        AuthMode::Token => "token",
+        AuthMode::Open => "open",
+        AuthMode::Lobby => "lobby",
     }
 }
 
@@ -81,6 +113,10 @@ pub struct NewRoom {
     pub lobby_enabled: bool,
     /// Whether it may be recorded.
     pub recording_enabled: bool,
+    /// Who may join, if not as the server's configuration says.
+    pub mode: Option<AuthMode>,
+    /// Whether chat is kept for those who come later.
+    pub chat_history: bool,
     /// Milliseconds since 1970.
     pub created_at: i64,
 }
@@ -91,23 +127,26 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn insert_room(&self, room: &NewRoom) -> Result<Option<RoomRow>, StoreError> {
-        let done = sqlx::query(
-            "INSERT INTO rooms (id, slug, name, status, max_participants, password_hash, \
-             lobby_enabled, recording_enabled, created_at) \
-             VALUES ($1, $2, $3, 'active', $4, $5, $6, $7, $8)",
-        )
-        .bind(&room.id)
-        .bind(&room.slug)
-        .bind(&room.name)
-        .bind(i64::from(room.max_participants))
-        .bind(&room.password_hash)
-        .bind(room.lobby_enabled)
-        .bind(room.recording_enabled)
-        .bind(room.created_at)
-        .execute(&self.pool)
-        .await;
+        let done = on!(self, pool => sqlx::query(
+                "INSERT INTO rooms (id, slug, name, status, max_participants, password_hash, \
+                 lobby_enabled, recording_enabled, mode, chat_history, created_at) \
+                 VALUES ($1, $2, $3, 'active', $4, $5, $6, $7, $8, $9, $10)",
+            )
+            .bind(&room.id)
+            .bind(&room.slug)
+            .bind(&room.name)
+            .bind(i64::from(room.max_participants))
+            .bind(&room.password_hash)
+            .bind(room.lobby_enabled)
+            .bind(room.recording_enabled)
+            .bind(room.mode.map(mode_name))
+            .bind(room.chat_history)
+            .bind(room.created_at)
+            .execute(pool)
+            .await
+            .map(drop));
         match done {
-            Ok(_) => self.room(&room.id).await,
+            Ok(()) => self.room(&room.id).await,
             Err(sqlx::Error::Database(error)) if error.kind() == ErrorKind::UniqueViolation => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -118,13 +157,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn room(&self, id_or_slug: &str) -> Result<Option<RoomRow>, StoreError> {
-        const SQL: &str = "SELECT id, slug, name, status, max_participants, password_hash, locked, \
-                           lobby_enabled, recording_enabled, created_at, closed_at \
-                           FROM rooms WHERE id = $1 OR slug = $1 ORDER BY id = $1 DESC LIMIT 1";
-        Ok(sqlx::query_as(SQL)
+        Ok(on!(self, pool => sqlx::query_as(
+                "SELECT id, slug, name, status, max_participants, password_hash, locked, lobby_enabled, \
+                 recording_enabled, mode, chat_history, created_at, closed_at \
+                 FROM rooms WHERE id = $1 OR slug = $1 ORDER BY id = $1 DESC LIMIT 1",
+            )
             .bind(id_or_slug)
-            .fetch_optional(&self.pool)
-            .await?)
+            .fetch_optional(pool)
+            .await)?)
     }
 
     /// A page of rooms, oldest first, and how many there are.
@@ -137,22 +177,48 @@ impl Store {
         limit: u32,
         offset: u32,
     ) -> Result<(Vec<RoomRow>, i64), StoreError> {
-        const PAGE: &str = "SELECT id, slug, name, status, max_participants, password_hash, locked, \
-                            lobby_enabled, recording_enabled, created_at, closed_at FROM rooms \
-                            WHERE $1 IS NULL OR status = $1 ORDER BY created_at, id LIMIT $2 OFFSET $3";
-        const TOTAL: &str = "SELECT COUNT(*) FROM rooms WHERE $1 IS NULL OR status = $1";
         let status = status.map(RoomStatus::as_str);
-        let rows = sqlx::query_as(PAGE)
+        let rows = on!(self, pool => sqlx::query_as(
+                "SELECT id, slug, name, status, max_participants, password_hash, locked, lobby_enabled, \
+                 recording_enabled, mode, chat_history, created_at, closed_at FROM rooms \
+                 WHERE $1 IS NULL OR status = $1 ORDER BY created_at, id LIMIT $2 OFFSET $3",
+            )
             .bind(status)
             .bind(i64::from(limit))
             .bind(i64::from(offset))
-            .fetch_all(&self.pool)
-            .await?;
-        let total = sqlx::query_scalar(TOTAL)
+            .fetch_all(pool)
+            .await)?;
+        let total = on!(self, pool => sqlx::query_scalar(
+                "SELECT COUNT(*) FROM rooms WHERE $1 IS NULL OR status = $1",
+            )
             .bind(status)
-            .fetch_one(&self.pool)
-            .await?;
+            .fetch_one(pool)
+            .await)?;
         Ok((rows, total))
+    }
+
+    /// Keeps the settings of a room: everything that may change while it is open.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn update_room(&self, row: &RoomRow) -> Result<(), StoreError> {
+        on!(self, pool => sqlx::query(
+                "UPDATE rooms SET name = $2, max_participants = $3, password_hash = $4, locked = $5, \
+                 lobby_enabled = $6, recording_enabled = $7, mode = $8, chat_history = $9 WHERE id = $1",
+            )
+            .bind(&row.id)
+            .bind(&row.name)
+            .bind(row.max_participants)
+            .bind(&row.password_hash)
+            .bind(row.locked)
+            .bind(row.lobby_enabled)
+            .bind(row.recording_enabled)
+            .bind(&row.mode)
+            .bind(row.chat_history)
+            .execute(pool)
+            .await
+            .map(drop))?;
+        Ok(())
     }
 
     /// Marks a room closed. False: it was closed already, or there is none.
@@ -160,14 +226,15 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn close_room(&self, id: &str, at: i64) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "UPDATE rooms SET status = 'closed', closed_at = $2 WHERE id = $1 AND status = 'active'",
-        )
-        .bind(id)
-        .bind(at)
-        .execute(&self.pool)
-        .await?;
-        Ok(done.rows_affected() > 0)
+        let closed = on!(self, pool => sqlx::query(
+                "UPDATE rooms SET status = 'closed', closed_at = $2 WHERE id = $1 AND status = 'active'",
+            )
+            .bind(id)
+            .bind(at)
+            .execute(pool)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(closed > 0)
     }
 
     /// Opens a closed room again, as an open server does when somebody comes back to its link.
@@ -175,10 +242,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn reopen_room(&self, id: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE rooms SET status = 'active', closed_at = NULL WHERE id = $1")
+        on!(self, pool => sqlx::query("UPDATE rooms SET status = 'active', closed_at = NULL WHERE id = $1")
             .bind(id)
-            .execute(&self.pool)
-            .await?;
+            .execute(pool)
+            .await
+            .map(drop))?;
         Ok(())
     }
 }
@@ -196,6 +264,8 @@ mod tests {
             password_hash: None,
             lobby_enabled: false,
             recording_enabled: false,
+            mode: None,
+            chat_history: true,
             created_at: 1,
         }
     }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use kall_controlplane::config::{ApiKey, AuthMode, Config};
+use kall_controlplane::config::{ApiKey, AuthMode, Config, DatabaseDriver};
 use kall_controlplane::http::Assets;
 use kall_controlplane::server::{Options, Server};
 use serde_json::{Value, json};
@@ -44,7 +44,8 @@ impl TestServer {
         config.server.port = 0;
         config.server.drain_timeout = 1;
         config.dataplane.spawn = false;
-        config.database.url = folder.path().join("kall.db").display().to_string();
+        config.server.data_dir = folder.path().display().to_string();
+        database(&mut config, folder.path()).await;
         config.api.keys.push(ApiKey {
             key: "testkey".into(),
             secret: "a-secret-for-these-tests".into(),
@@ -86,6 +87,11 @@ impl TestServer {
             .expect("in time")
             .expect("no panic")
             .expect("in order");
+    }
+
+    /// The server's configuration.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
     pub(crate) fn dist(&self) -> std::path::PathBuf {
@@ -145,7 +151,18 @@ impl TestServer {
         Socket {
             socket,
             unseen: VecDeque::new(),
+            asked: 0,
         }
+    }
+
+    /// Asks to join with a token and does not wait for an answer.
+    pub(crate) async fn knock(&self, room: &str, identity: &str, role: &str) -> Socket {
+        let token = self.token(room, identity, role).await;
+        let mut socket = self.socket(&format!("token={token}")).await;
+        socket
+            .send(json!({"type": "join", "room": room, "id": "join"}))
+            .await;
+        socket
     }
 
     /// Joins with a token; the answer is `joined`.
@@ -158,6 +175,26 @@ impl TestServer {
     }
 }
 
+/// A database of the test's own: on the PostgreSQL server of `deploy/with-postgres.sh` if there is one,
+/// else a file.
+async fn database(config: &mut Config, folder: &std::path::Path) {
+    use sqlx::{AssertSqlSafe, Connection as _};
+    let Ok(server) = std::env::var("KALL_TEST_POSTGRES") else {
+        config.database.url = folder.join("kall.db").display().to_string();
+        return;
+    };
+    let name = format!("kall_{:016x}", rand::random::<u64>());
+    let mut connection = sqlx::PgConnection::connect(&server)
+        .await
+        .expect("the server answers");
+    sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .execute(&mut connection)
+        .await
+        .expect("a new database");
+    config.database.driver = DatabaseDriver::Postgres;
+    config.database.url = server.replace("/postgres?", &format!("/{name}?"));
+}
+
 pub(crate) async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
     let response = request.send().await.expect("an answer");
     let status = response.status().as_u16();
@@ -168,6 +205,7 @@ pub(crate) async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
 pub(crate) struct Socket {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     unseen: VecDeque<Value>,
+    asked: u32,
 }
 
 impl Socket {
@@ -197,6 +235,42 @@ impl Socket {
                 _ => {}
             }
         }
+    }
+
+    /// Sends a message and gives what answers it: the message or the error that carries its id.
+    pub(crate) async fn ask(&mut self, mut message: Value) -> Value {
+        self.asked += 1;
+        let id = json!(format!("ask-{}", self.asked));
+        message["id"] = id.clone();
+        self.send(message).await;
+        loop {
+            match self.read().await {
+                Message::Text(text) => {
+                    let message: Value = serde_json::from_str(&text).expect("JSON");
+                    if message["re"] == id {
+                        return message;
+                    }
+                    self.unseen.push_back(message);
+                }
+                Message::Close(frame) => panic!("closed with {frame:?} before an answer"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends a message that is refused; gives the code.
+    pub(crate) async fn refused(&mut self, message: Value) -> String {
+        let error = self.ask(message).await;
+        assert_eq!(error["type"], "error", "{error}");
+        error["code"].as_str().expect("a code").to_owned()
+    }
+
+    /// Whether a message of this type has come before an answer that is asked for now.
+    pub(crate) async fn has_seen(&mut self, kind: &str) -> bool {
+        let seen = self.barrier().await;
+        let found = seen.iter().any(|message| message["type"] == kind);
+        self.unseen.extend(seen);
+        found
     }
 
     /// Asserts that nothing but these types came up to the answer to a message that is sent now.

@@ -377,7 +377,7 @@ fn link() {
         (
             "hello",
             Request::Hello {
-                version_min: 1,
+                version_min: 2,
                 version_max: 1,
                 build: "0.1.0".into(),
             },

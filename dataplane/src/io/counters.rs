@@ -7,6 +7,10 @@ use kall_shared::link::CoreStats;
 pub struct IoCounters {
     /// Turns of the loop.
     pub loop_turns: u64,
+    /// Time the loop was at work and not asleep, in microseconds.
+    pub loop_busy_micros: u64,
+    /// Commands that waited when the counters were told.
+    pub lane_depth: u64,
     /// Datagrams given to the shard.
     pub rx_packets: u64,
     /// Their bytes.
@@ -54,6 +58,8 @@ impl IoCounters {
     pub fn report(&self, stats: &mut CoreStats) {
         let named = [
             ("loop_turns", self.loop_turns),
+            ("loop_busy_micros", self.loop_busy_micros),
+            ("lane_depth", self.lane_depth),
             ("rx_packets", self.rx_packets),
             ("rx_bytes", self.rx_bytes),
             ("rx_messages", self.rx_messages),

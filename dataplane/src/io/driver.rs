@@ -196,6 +196,8 @@ impl Core {
         if flow == Flow::Stop {
             self.finish(now);
         }
+        let spent = self.clock.now().since(now).as_micros();
+        self.driver.counters().loop_busy_micros += u64::try_from(spent).unwrap_or(u64::MAX);
         Ok(flow)
     }
 
@@ -315,6 +317,7 @@ impl Core {
                 ..
             } = &mut message
             {
+                self.driver.counters().lane_depth = self.commands.len() as u64;
                 for core in &mut stats.cores {
                     self.driver.counters().report(core);
                     if let Some(gate) = &self.gate {

@@ -62,6 +62,7 @@ pub fn run(config: &Config) -> io::Result<End> {
             arrivals,
             gate: gate_counters.clone().filter(|_| index == 0),
             shard,
+            stun: config.stun,
             clock,
             to_control: to_control.clone(),
         })?);

@@ -55,6 +55,8 @@ pub struct CoreSetup {
     pub gate: Option<Arc<GateCounters>>,
     /// Its shard's settings.
     pub shard: ShardConfig,
+    /// Whether it answers bare Binding requests.
+    pub stun: bool,
     /// The process's clock.
     pub clock: Clock,
     /// The way to the control thread.
@@ -101,6 +103,7 @@ fn run(setup: CoreSetup, lane: Receiver<Command>, ready: &Sender<io::Result<Wake
         arrivals,
         gate,
         shard,
+        stun,
         clock,
         to_control,
     } = setup;
@@ -126,7 +129,10 @@ fn run(setup: CoreSetup, lane: Receiver<Command>, ready: &Sender<io::Result<Wake
     info!(core, cpu, %local, io = kind.name(), "core started");
     let _ = ready.send(Ok(driver.waker()));
     let outbox = Outbox::new(core, to_control.clone());
-    let shard = Shard::new(shard, clock.now());
+    let mut shard = Shard::new(shard, clock.now());
+    if stun {
+        shard.answer_bare_stun();
+    }
     let ended = Core::new(shard, driver, connections, gate, lane, outbox, clock)
         .and_then(|mut core_loop| core_loop.run());
     if let Err(error) = ended {

@@ -7,7 +7,6 @@ use kall_shared::link::{
 };
 use kall_shared::media::{MediaLine, SessionDescription, SessionParams, SlotDescription, SlotWish};
 
-use super::room::Room;
 use super::slab::Key;
 use super::{Shard, session_key, ufrag};
 use crate::dtls::Dtls;
@@ -54,6 +53,7 @@ impl Shard {
                 self.close_session(now, session_key(session), CloseReason::Requested);
                 Ok(Response::Done)
             }
+            Request::MoveSession { session, room } => self.move_session(now, session, room),
             Request::SetSlot {
                 session,
                 mid,
@@ -96,7 +96,7 @@ impl Shard {
         }
     }
 
-    fn session_mut(&mut self, session: SessionId) -> Result<&mut Session, Refusal> {
+    pub(super) fn session_mut(&mut self, session: SessionId) -> Result<&mut Session, Refusal> {
         let found = if session.core() == self.config.core {
             self.sessions.get_mut(session_key(session))
         } else {
@@ -172,17 +172,7 @@ impl Shard {
         check_label(&label)?;
         params.validate()?;
         let full = || Refusal::new(RefusalCode::Exhausted, "this core has as many sessions as it may");
-        let room_key = match self.rooms_by_id.get(&room) {
-            Some(key) => *key,
-            None => {
-                let key = self
-                    .rooms
-                    .insert_with(|_| Room::new(room.clone()))
-                    .ok_or_else(full)?;
-                self.rooms_by_id.insert(room, key);
-                key
-            }
-        };
+        let room_key = self.enter_room(room)?;
         let random = self.entropy.ice_text(ufrag::RANDOM_LEN);
         let pwd = self.entropy.ice_text(PWD_LETTERS);
         let feedback_ssrc = self.entropy.ssrc(|ssrc| declares(&params, ssrc));

@@ -79,6 +79,8 @@ counters! {
     sessions_opened,
     /// Sessions ended.
     sessions_closed,
+    /// Sessions that moved to another room.
+    sessions_moved,
     /// Neither STUN nor DTLS nor RTP by its first byte (RFC 7983), or too short for its class.
     drop_unknown_class,
     /// DTLS or RTP from an address no connectivity check has validated.
@@ -91,6 +93,8 @@ counters! {
     drop_stun_integrity,
     /// Checks from an address that sent too many before any of its own was valid.
     drop_stun_rate,
+    /// Bare Binding requests that were answered.
+    stun_bare_answered,
     /// STUN refused for another reason: wrong peer fragment, role conflict.
     drop_stun_refused,
     /// DTLS that no handshake could use.

@@ -69,6 +69,9 @@ impl Shard {
             self.counters.drop_stun_malformed += 1;
             return;
         };
+        if message.class() == stun::Class::Request && message.username().is_none() {
+            return self.on_bare_stun(now, &message, datagram);
+        }
         let key = message
             .username()
             .and_then(|username| self.session_of_username(username));
@@ -114,6 +117,25 @@ impl Shard {
             self.push_control(&reply[..outcome.reply_len], datagram.from, datagram.to);
         }
         self.reschedule(now, key);
+    }
+
+    /// Somebody asks for its own address. The answer is twice as long as the shortest question, so it is
+    /// rationed by source: a forged one gains nothing worth having.
+    fn on_bare_stun(&mut self, now: Time, message: &stun::Message<'_>, datagram: &Datagram<'_>) {
+        let Some(limit) = &mut self.bare_limit else {
+            self.counters.drop_stun_unknown_user += 1;
+            return;
+        };
+        if !limit.allow(now, datagram.from.ip()) {
+            self.counters.drop_stun_rate += 1;
+            return;
+        }
+        let mut reply = [0; MAX_DATAGRAM];
+        let mapped = datagram.from.socket();
+        if let Some(len) = stun::write_bare_success(&mut reply, message.transaction_id(), mapped) {
+            self.counters.stun_bare_answered += 1;
+            self.push_control(&reply[..len], datagram.from, datagram.to);
+        }
     }
 
     /// The session of this core that a user fragment was made for.

@@ -19,6 +19,7 @@ mod flows;
 mod hearing;
 mod ingress;
 mod membership;
+mod moving;
 mod periodic;
 pub mod placement;
 mod room;
@@ -99,6 +100,8 @@ pub struct Shard {
     flows: Flows,
     /// Checks from addresses that are not validated yet.
     check_limit: CheckLimit,
+    /// Bare Binding requests, which anybody may send: none while they are not answered.
+    bare_limit: Option<CheckLimit>,
     /// Connections that no session has a use for any more.
     hangups: Vec<ConnectionId>,
     timers: Timers,
@@ -136,6 +139,7 @@ impl Shard {
             rooms_by_id: HashMap::new(),
             flows: Flows::default(),
             check_limit: CheckLimit::default(),
+            bare_limit: None,
             hangups: Vec::new(),
             timers: Timers::with_capacity(limits::SESSIONS_PER_CORE),
             control: ControlQueue::default(),
@@ -172,6 +176,11 @@ impl Shard {
         self.connect(now, key, Keyed::new(keys));
         self.reschedule(now, key);
         self.sessions.get(key).is_some()
+    }
+
+    /// Answers bare Binding requests from now on, as a STUN server does.
+    pub fn answer_bare_stun(&mut self) {
+        self.bare_limit = Some(CheckLimit::default());
     }
 
     /// This core's part of the statistics.

@@ -31,8 +31,9 @@ impl Room {
         }
         let mut adopted = Vec::new();
         let speaks = |snapshot: &SessionSnapshot| snapshot.tracks.iter().any(|track| track.speaks);
-        let speaker = snapshots.iter().find(|snapshot| speaks(snapshot));
-        let speaker = speaker.map(|snapshot| snapshot.session);
+        // One for each room that people are in: the main one and its breakout rooms.
+        let speakers = snapshots.iter().filter(|snapshot| speaks(snapshot));
+        let speakers: Vec<SessionId> = speakers.map(|snapshot| snapshot.session).collect();
         for snapshot in snapshots {
             if self.owner(snapshot.session).is_some() {
                 self.refresh_from(&snapshot);
@@ -53,9 +54,12 @@ impl Room {
                 self.begun += 1;
             }
         }
-        if let Some(identity) = speaker.and_then(|speaker| self.owner(speaker)) {
-            self.speaks(&identity);
+        for speaker in speakers {
+            if let Some(identity) = self.owner(speaker) {
+                self.speaks(&identity);
+            }
         }
+        self.recall_strays();
         for identity in &bereft {
             if let Some(outbox) = self.outbox(identity) {
                 outbox.send(None, ServerMessage::MediaRestarted);
@@ -80,7 +84,9 @@ impl Room {
     /// A session of before this process: its participant waits for a resume from now on. Returns
     /// its tracks that have begun.
     fn adopt(&mut self, instance: u64, snapshot: SessionSnapshot) -> Vec<(i128, Identity, TrackId)> {
-        let restored = Member::from_label(&snapshot.label, Instant::now() + RESUME_WINDOW);
+        // Where the session is decides, not what was meant to become of it.
+        let place = (snapshot.room != self.id).then(|| snapshot.room.clone());
+        let restored = Member::from_label(&snapshot.label, place, Instant::now() + RESUME_WINDOW);
         let Some((mut member, negotiated)) = restored else {
             tracing::warn!(session = %snapshot.session, "closing a session with an unreadable label");
             self.context.media.tell(Request::CloseSession {

@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use kall_shared::id::{Identity, Mid, RoomId, SessionId, TrackId};
 use kall_shared::media::{Kind, SlotWish, Source};
-use kall_shared::signalling::{ClientMessage, Participant, Role};
+use kall_shared::signalling::{Breakouts, ClientMessage, Participant, Role};
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::action::{Action, Actor};
+use super::member::Ticket;
 use super::resource::{AttachRequest, Attached, ResourceInfo, Restarted};
 use crate::domain::Rejection;
 use crate::domain::outbox::Outbox;
 use crate::domain::password::Check;
 use crate::domain::permission::Narrowing;
 use crate::domain::token::ResumeClaims;
-use crate::store::RoomRow;
+use crate::store::{BanRow, RoomRow};
 
 /// Commands that may wait for a room. Senders wait when it is full, which slows only the
 /// connections of that room.
@@ -36,6 +38,8 @@ pub struct JoinRequest {
     pub resume: Option<ResumeClaims>,
     /// What came of its password.
     pub password: Check,
+    /// What it came with, and what a kick makes worthless.
+    pub ticket: Option<Ticket>,
     /// Whether free slots fill by themselves.
     pub auto_subscribe: bool,
     /// Where it comes from, for the class of candidates it can use.
@@ -78,7 +82,11 @@ pub(super) enum Command {
         reply: oneshot::Sender<Result<Restarted, Rejection>>,
     },
     Detach(String, oneshot::Sender<bool>),
-    Roster(oneshot::Sender<Vec<Participant>>),
+    Roster(oneshot::Sender<Vec<(Participant, Option<String>)>>),
+    Act(Actor, Box<Action>, oneshot::Sender<Result<(), Rejection>>),
+    Lobby(oneshot::Sender<Vec<(String, String)>>),
+    Bans(oneshot::Sender<Vec<BanRow>>),
+    Breakouts(oneshot::Sender<Option<Breakouts>>),
     Count(oneshot::Sender<Census>),
     Sessions(oneshot::Sender<Vec<MediaSession>>),
     Close(oneshot::Sender<()>),
@@ -89,6 +97,8 @@ pub(super) enum Command {
 pub struct Census {
     /// Participants, those who wait for a resume included.
     pub participants: usize,
+    /// People in lobbies.
+    pub waiting: usize,
     /// Microphones and screen sound.
     pub audio: usize,
     /// Cameras.
@@ -137,12 +147,16 @@ impl Census {
 #[derive(Debug, Clone)]
 pub struct RoomHandle {
     id: RoomId,
-    row: Arc<RoomRow>,
+    row: watch::Receiver<Arc<RoomRow>>,
     commands: mpsc::Sender<Command>,
 }
 
 impl RoomHandle {
-    pub(super) fn new(id: RoomId, row: Arc<RoomRow>, commands: mpsc::Sender<Command>) -> Self {
+    pub(super) fn new(
+        id: RoomId,
+        row: watch::Receiver<Arc<RoomRow>>,
+        commands: mpsc::Sender<Command>,
+    ) -> Self {
         Self { id, row, commands }
     }
 
@@ -152,10 +166,10 @@ impl RoomHandle {
         &self.id
     }
 
-    /// As it is kept.
+    /// As it is kept now.
     #[must_use]
-    pub fn row(&self) -> &RoomRow {
-        &self.row
+    pub fn row(&self) -> Arc<RoomRow> {
+        Arc::clone(&self.row.borrow())
     }
 
     /// Whether both mean the same run of the room.
@@ -229,9 +243,30 @@ impl RoomHandle {
         self.ask(|reply| Command::Detach(resource, reply)).await == Some(true)
     }
 
-    /// Who is there. `None`: the room ended.
-    pub async fn roster(&self) -> Option<Vec<Participant>> {
+    /// Who is there, and in which breakout room, in the order of identities. `None`: the room ended.
+    pub async fn roster(&self) -> Option<Vec<(Participant, Option<String>)>> {
         self.ask(Command::Roster).await
+    }
+
+    /// Does something to the room or its people. `None`: the room ended.
+    pub async fn act(&self, actor: Actor, action: Action) -> Option<Result<(), Rejection>> {
+        self.ask(|reply| Command::Act(actor, Box::new(action), reply))
+            .await
+    }
+
+    /// Identity and name of everybody in the lobby. `None`: the room ended.
+    pub async fn lobby(&self) -> Option<Vec<(String, String)>> {
+        self.ask(Command::Lobby).await
+    }
+
+    /// Who is kept out. `None`: the room ended.
+    pub async fn bans(&self) -> Option<Vec<BanRow>> {
+        self.ask(Command::Bans).await
+    }
+
+    /// The breakout rooms, if there are any. `None`: the room ended.
+    pub async fn breakouts(&self) -> Option<Option<Breakouts>> {
+        self.ask(Command::Breakouts).await
     }
 
     /// How many are there. `None`: the room ended.

@@ -9,7 +9,7 @@ use kall_shared::link::Request;
 use kall_shared::signalling::{ErrorCode, Role, ServerMessage, close};
 use tokio::time::Instant;
 
-use super::member::{Member, Presence, ResumeNumbers};
+use super::member::{Member, Presence, ResumeNumbers, Ticket};
 use super::{Departure, JoinRequest, RESUME_WINDOW, Room, now_utc};
 use crate::domain::outbox::{Close, Outbox};
 use crate::domain::password::Check;
@@ -35,22 +35,35 @@ impl Room {
                 return self.resume(request);
             }
         }
-        self.enter(request)
+        let resume = request.resume.as_ref();
+        let identity = match (&request.identity, resume) {
+            (Some(identity), _) => identity.clone(),
+            (None, Some(claims)) => claims.sub.clone(),
+            (None, None) => self.guest_identity(),
+        };
+        if self.must_wait(&identity, &request) {
+            let role = self.granted_role(&identity, request.role);
+            self.admit(&identity, role, false, request.password, request.address)?;
+            return self.wait(identity, request);
+        }
+        self.enter(identity, request)
     }
 
     /// A newcomer, or somebody whose window to resume is over.
-    fn enter(&mut self, request: JoinRequest) -> Result<Identity, Rejection> {
+    pub(super) fn enter(&mut self, identity: Identity, request: JoinRequest) -> Result<Identity, Rejection> {
         let resume = request.resume.as_ref();
         let (role, narrowing) = match resume {
             Some(claims) if request.identity.is_none() => (claims.role, claims.permissions),
             _ => (request.role, request.permissions),
         };
-        let identity = match (request.identity, resume) {
-            (Some(identity), _) => identity,
-            (None, Some(claims)) => claims.sub.clone(),
-            (None, None) => self.guest_identity(),
-        };
-        self.admit(&identity, role, resume.is_some(), request.password)?;
+        let role = self.granted_role(&identity, role);
+        self.admit(
+            &identity,
+            role,
+            resume.is_some(),
+            request.password,
+            request.address,
+        )?;
         self.replace(&identity);
         let numbers = ResumeNumbers {
             used: resume.map_or(0, |claims| claims.number),
@@ -70,6 +83,10 @@ impl Room {
             muted: Default::default(),
             unwanted: std::collections::BTreeSet::new(),
             spoke: 0,
+            hand: false,
+            ticket: request.ticket.unwrap_or_else(Ticket::made_up),
+            place: None,
+            announced: self.announces(role),
             session: None,
         };
         let announcement = ServerMessage::ParticipantJoined {
@@ -77,9 +94,14 @@ impl Room {
             name: member.name.clone(),
             role,
         };
+        let announced = member.announced;
         self.members.insert(identity.clone(), member);
         self.welcome(&identity, request.re, false);
-        self.broadcast(Some(&identity), announcement);
+        if announced {
+            self.broadcast_in(&None, Some(&identity), announcement);
+        }
+        self.presence_changed();
+        self.offer_host();
         tracing::info!(room = %self.id, %identity, ?role, "joined");
         Ok(identity)
     }
@@ -119,8 +141,15 @@ impl Room {
         role: Role,
         known: bool,
         password: Check,
+        address: std::net::IpAddr,
     ) -> Result<(), Rejection> {
         let moderator = matches!(role, Role::Host | Role::CoHost);
+        if self.is_banned(identity, address, moderator) {
+            return Err(Rejection::new(
+                ErrorCode::Banned,
+                "you were banned from this room",
+            ));
+        }
         if self.row.locked && !moderator {
             return Err(Rejection::new(ErrorCode::RoomLocked, "the room is locked"));
         }
@@ -149,7 +178,7 @@ impl Room {
         loop {
             let text = format!("guest-{}", names::random_text(8));
             let identity = Identity::new(text).expect("letters, digits and a hyphen are allowed");
-            if !self.members.contains_key(&identity) {
+            if !self.members.contains_key(&identity) && !self.waiting.contains_key(&identity) {
                 return identity;
             }
         }
@@ -177,6 +206,7 @@ impl Room {
             role: member.role,
             permissions: member.narrowing,
             number: member.resume.issued,
+            ticket: member.ticket.clone(),
             exp: 0,
         };
         let (role, permissions) = (member.role, member.permissions());
@@ -184,11 +214,6 @@ impl Room {
             tracing::error!(%error, "resume token");
             String::new()
         });
-        let others = self
-            .members
-            .values()
-            .filter(|member| member.identity != *identity);
-        let limit = self.context.config.room.presence_limit as usize;
         let message = ServerMessage::Joined {
             room: self.id.to_string(),
             identity: identity.to_string(),
@@ -196,18 +221,41 @@ impl Room {
             permissions,
             resume,
             resumed,
-            participants: others.take(limit).map(Member::public).collect(),
+            participants: self.visible_to(identity),
             ice_servers: self.context.ice_servers(identity.as_str()),
             room_info: self.info(),
+            presence: self.presence(),
+            breakouts: self.public_breakouts(),
+            breakout: self.place_of(identity).map(|place| place.to_string()),
             server: self.context.server_info(),
         };
         if let Some(outbox) = self.outbox(identity) {
             outbox.send(re, message);
         }
         self.send_speaker(identity);
+        if self.members.get(identity).is_some_and(Member::moderates) {
+            self.tell_who_waits(identity);
+        }
+        if self.host_offer.as_ref() == Some(identity) {
+            self.answer(identity, None, ServerMessage::HostOffer);
+        }
+    }
+
+    /// Whoever comes while breakout rooms are open goes where it is assigned.
+    pub(super) async fn place_newcomer(&mut self, identity: &Identity) {
+        let place = self.assigned_place(identity);
+        if place.is_some()
+            && self.members.contains_key(identity)
+            && let Err(rejection) = self.move_to(identity, place).await
+        {
+            tracing::warn!(room = %self.id, %identity, %rejection, "could not be moved");
+        }
     }
 
     pub(super) fn disconnected(&mut self, identity: &Identity, connection: u64, departure: Departure) {
+        if self.waits_by(identity, connection) {
+            return self.leaves_lobby(identity);
+        }
         let Some(member) = self.members.get_mut(identity) else {
             return;
         };
@@ -237,6 +285,7 @@ impl Room {
     /// Ends somebody's part in the room.
     pub(super) fn leave(&mut self, identity: &Identity) {
         self.remove(identity);
+        self.offer_host();
         tracing::info!(room = %self.id, %identity, "left");
     }
 
@@ -245,16 +294,20 @@ impl Room {
             return;
         }
         self.end_session(identity);
-        self.members.remove(identity);
-        if self.speaker.as_ref() == Some(identity) {
-            self.speaker = None;
+        let Some(member) = self.members.remove(identity) else {
+            return;
+        };
+        if self.speakers.get(&member.place) == Some(identity) {
+            self.speakers.remove(&member.place);
         }
-        self.broadcast(
-            None,
-            ServerMessage::ParticipantLeft {
+        // Who was not told of its coming need not be told of its going.
+        if member.announced {
+            let message = ServerMessage::ParticipantLeft {
                 identity: identity.to_string(),
-            },
-        );
+            };
+            self.broadcast_in(&member.place, None, message);
+        }
+        self.presence_changed();
     }
 
     /// Keeps what a restart must not lose with the session in the data plane.
@@ -270,7 +323,7 @@ impl Room {
     }
 }
 
-fn dismiss(outbox: &Outbox) {
+pub(super) fn dismiss(outbox: &Outbox) {
     outbox.send(
         None,
         ServerMessage::Error {

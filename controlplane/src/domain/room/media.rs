@@ -125,6 +125,13 @@ impl Room {
                 .await
                 .map_err(media_error)?;
             let member = self.members.get_mut(identity).ok_or_else(gone)?;
+            if let Some(breakout) = &member.place {
+                // Sessions begin in the main room, whose core all its breakout rooms share.
+                client.tell(Request::MoveSession {
+                    session: opened.session,
+                    room: breakout.clone(),
+                });
+            }
             member.session = Some(Session::new(
                 (opened.session, opened.instance, opened.request),
                 negotiated,
@@ -260,7 +267,7 @@ impl Room {
         track.started = Some(order);
         let announcement = track.announcement(&identity);
         self.begun += 1;
-        self.broadcast(None, announcement);
+        self.broadcast_in(&self.place_of(&identity), None, announcement);
         self.fill_all_slots();
     }
 
@@ -329,7 +336,8 @@ impl Room {
         }
     }
 
-    fn unpublish(&mut self, from: &Identity, tracks: &[Track]) {
+    pub(super) fn unpublish(&mut self, from: &Identity, tracks: &[Track]) {
+        let place = self.place_of(from);
         for track in tracks {
             for member in self.members.values_mut() {
                 member.unwanted.remove(&track.id);
@@ -339,7 +347,8 @@ impl Room {
                 }
             }
             if track.started.is_some() {
-                self.broadcast(
+                self.broadcast_in(
+                    &place,
                     None,
                     ServerMessage::TrackUnpublished {
                         track_id: track.id.to_string(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use kall_shared::id::{Identity, Mid, Rid, SessionId, TrackId};
+use kall_shared::id::{Identity, Mid, Rid, RoomId, SessionId, TrackId};
 use kall_shared::link::{Request, SlotSnapshot};
 use kall_shared::media::{Kind, SessionDescription, SessionParams, SlotWish, Source};
 use kall_shared::signalling::{self, Permissions, Role, ServerMessage};
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::handle::{MediaSession, MediaTrack};
 use super::resource::{Purpose, View};
+use crate::domain::names;
 use crate::domain::outbox::Outbox;
 use crate::domain::permission::{self, Narrowing};
 
@@ -67,7 +68,26 @@ pub(super) struct Member {
     pub(super) unwanted: BTreeSet<TrackId>,
     /// The room's last turn to speak that it had; zero before any.
     pub(super) spoke: u64,
+    pub(super) hand: bool,
+    /// What a kick makes worthless.
+    pub(super) ticket: Ticket,
+    /// The breakout room it is in; none: the main room.
+    pub(super) place: Place,
+    /// Whether the others were told of it by name.
+    pub(super) announced: bool,
     pub(super) session: Option<Session>,
+}
+
+/// Where in a room somebody is: a breakout room, or none for the main one.
+pub(super) type Place = Option<RoomId>;
+
+/// What somebody came in with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// Id of the access token, or one made up for a guest without.
+    pub jti: String,
+    /// When it would expire, in seconds since 1970.
+    pub expires_at: i64,
 }
 
 /// One flag per source.
@@ -292,13 +312,34 @@ pub(super) struct Label {
     address: IpAddr,
     muted: MutedSources,
     unwanted: BTreeSet<TrackId>,
+    #[serde(default)]
+    hand: bool,
+    /// Absent in labels of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ticket: Option<Ticket>,
     pub(super) negotiated: Negotiated,
     /// Absent for whoever has a WebSocket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     resource: Option<Resource>,
 }
 
+impl Ticket {
+    /// For somebody who came without a token.
+    #[must_use]
+    pub fn made_up() -> Self {
+        Self {
+            jti: format!("guest-{}", names::random_text(16)),
+            expires_at: 0,
+        }
+    }
+}
+
 impl Member {
+    /// Whether it may moderate.
+    pub(super) fn moderates(&self) -> bool {
+        self.permissions().admin
+    }
+
     pub(super) fn permissions(&self) -> Permissions {
         permission::narrowed(self.role, self.narrowing)
     }
@@ -352,6 +393,8 @@ impl Member {
             address: self.address,
             muted: self.muted,
             unwanted: self.unwanted.iter().take(LABEL_UNWANTED_MAX).cloned().collect(),
+            hand: self.hand,
+            ticket: Some(self.ticket.clone()),
             negotiated,
             resource: self.resource().cloned(),
         };
@@ -359,7 +402,7 @@ impl Member {
     }
 
     /// The participant a label speaks of; one with a WebSocket waits for a resume until `until`.
-    pub(super) fn from_label(label: &[u8], until: Instant) -> Option<(Self, Negotiated)> {
+    pub(super) fn from_label(label: &[u8], place: Place, until: Instant) -> Option<(Self, Negotiated)> {
         let label: Label = serde_json::from_slice(label).ok()?;
         let joined_at =
             OffsetDateTime::from_unix_timestamp_nanos(i128::from(label.joined_at) * 1_000_000).ok()?;
@@ -380,6 +423,10 @@ impl Member {
             muted: label.muted,
             unwanted: label.unwanted,
             spoke: 0,
+            hand: label.hand,
+            ticket: label.ticket.unwrap_or_else(Ticket::made_up),
+            place,
+            announced: true,
             session: None,
         };
         Some((member, label.negotiated))
@@ -411,6 +458,7 @@ impl Member {
             name: self.name.clone(),
             role: self.role,
             joined_at: rfc3339(self.joined_at),
+            hand: self.hand,
             tracks: tracks
                 .filter(|track| track.started.is_some())
                 .map(|track| signalling::Track {

@@ -1,16 +1,16 @@
-//! What a joined client asks, but for its media: chat, mute, relays, sources.
+//! What a joined client asks, and who deals with it; mute, relays and sources are dealt with here.
 
-use kall_shared::id::{Identity, Mid, TrackId};
+use kall_shared::id::{Identity, Mid, RoomId, TrackId};
 use kall_shared::link::Request;
 use kall_shared::media::Source;
-use kall_shared::signalling::{ClientMessage, ErrorCode, ServerMessage, limits};
+use kall_shared::signalling::{BreakoutAssign, ClientMessage, ErrorCode, ServerMessage};
 use serde_json::Value;
 
-use super::member::Member;
+use super::Room;
+use super::action::{Action, Actor, RoomPatch};
 use super::wish::Asked;
-use super::{Room, now_utc};
-use crate::domain::outbox::{self, Close};
-use crate::domain::{Rejection, names};
+use crate::domain::Rejection;
+use crate::domain::outbox::Close;
 
 /// Lines a client may name sources for: as many as an offer may have.
 const SOURCES_MAX: usize = kall_shared::media::limits::MEDIA_LINES;
@@ -48,7 +48,7 @@ impl Room {
             ClientMessage::Offer { sdp, to: None } => self.offer(identity, re, &sdp).await,
             ClientMessage::Offer { sdp, to: Some(to) } => {
                 let from = identity.to_string();
-                self.relay(&to, ServerMessage::Offer { sdp, from })
+                self.relay(identity, &to, ServerMessage::Offer { sdp, from })
             }
             ClientMessage::Answer { to: None, .. } => Err(Rejection::new(
                 ErrorCode::BadMessage,
@@ -56,7 +56,7 @@ impl Room {
             )),
             ClientMessage::Answer { sdp, to: Some(to) } => {
                 let from = Some(identity.to_string());
-                self.relay(&to, ServerMessage::Answer { sdp, from })
+                self.relay(identity, &to, ServerMessage::Answer { sdp, from })
             }
             // A lite agent learns the client's address from its checks (RFC 8445 section 2.5).
             ClientMessage::Candidate { to: None, .. } => Ok(()),
@@ -65,7 +65,7 @@ impl Room {
                 to: Some(to),
             } => {
                 let from = identity.to_string();
-                self.relay(&to, ServerMessage::Candidate { candidate, from })
+                self.relay(identity, &to, ServerMessage::Candidate { candidate, from })
             }
             ClientMessage::Subscribe {
                 track_id,
@@ -86,13 +86,65 @@ impl Room {
                 self.subscribe(identity, &track_id, mid.as_deref(), &asked)
             }
             ClientMessage::Unsubscribe { track_id } => self.unsubscribe(identity, &track_id),
-            ClientMessage::Mute { track } => self.mute(identity, identity, re, track, true),
-            ClientMessage::Unmute { track } => self.mute(identity, identity, re, track, false),
+            ClientMessage::Mute { track } => {
+                self.mute(identity, &Actor::Participant(identity.clone()), re, track, true)
+            }
+            ClientMessage::Unmute { track } => {
+                self.mute(identity, &Actor::Participant(identity.clone()), re, track, false)
+            }
             ClientMessage::MuteParticipant {
                 identity: whom,
                 track,
-            } => self.mute_participant(identity, re, &whom, track),
-            ClientMessage::Chat { text, to } => self.chat(identity, re, text, to.as_deref()),
+            } => {
+                // A moderator silences somebody, who alone can lift it again: nobody's microphone is
+                // opened by another.
+                let whom = Identity::new(whom).map_err(bad)?;
+                let actor = Actor::Participant(identity.clone());
+                let action = Action::Mute {
+                    identity: whom.clone(),
+                    track: track.clone(),
+                };
+                self.may(&actor, &action)?;
+                self.present(&whom)?;
+                self.mute(&whom, &actor, re, track, true)
+            }
+            ClientMessage::Chat { text, to } => self.chat(identity, re, text, to.as_deref()).await,
+            ClientMessage::ChatEdit { message_id, text } => {
+                self.chat_edit(identity, re, message_id, text).await
+            }
+            ClientMessage::ChatDelete { message_id } => self.chat_delete(identity, re, message_id).await,
+            ClientMessage::ChatHistory { before, limit } => {
+                self.chat_history(identity, re, before.as_deref(), limit).await
+            }
+            ClientMessage::Reaction {
+                emoji,
+                message_id,
+                remove,
+            } => {
+                self.react(identity, re, emoji, message_id, remove.unwrap_or(false))
+                    .await
+            }
+            ClientMessage::Hand {
+                raised,
+                identity: None,
+            } => self.set_hand(identity, raised, identity.as_str()),
+            ClientMessage::Hand {
+                raised: true,
+                identity: Some(_),
+            } => Err(Rejection::new(
+                ErrorCode::BadMessage,
+                "raised: nobody raises another's hand",
+            )),
+            ClientMessage::HostAccept => self.answer_offer(identity, true).await,
+            ClientMessage::HostDecline => self.answer_offer(identity, false).await,
+            ClientMessage::BreakoutJoin { room } => {
+                let room = room.map(RoomId::new).transpose().map_err(bad)?;
+                self.breakout_join(identity, room).await
+            }
+            message => {
+                let action = action_of(message)?;
+                self.act(&Actor::Participant(identity.clone()), action).await
+            }
         }
     }
 
@@ -117,101 +169,17 @@ impl Room {
         Ok(())
     }
 
-    fn relay(&self, to: &str, message: ServerMessage) -> Result<(), Rejection> {
-        let outbox = self.find(to)?;
+    fn relay(&self, from: &Identity, to: &str, message: ServerMessage) -> Result<(), Rejection> {
+        let outbox = self.find(from, to)?;
         outbox.send(None, message);
         Ok(())
     }
 
-    /// Somebody who is online.
-    fn find(&self, identity: &str) -> Result<&outbox::Outbox, Rejection> {
-        let identity = Identity::new(identity).map_err(bad)?;
-        self.outbox(&identity).ok_or_else(|| {
-            Rejection::new(
-                ErrorCode::ParticipantNotFound,
-                format!("to: '{identity}' is not here"),
-            )
-        })
-    }
-
-    fn chat(
-        &mut self,
-        identity: &Identity,
-        re: Option<Value>,
-        text: String,
-        to: Option<&str>,
-    ) -> Result<(), Rejection> {
-        if !self
-            .members
-            .get(identity)
-            .is_some_and(|member| member.permissions().chat)
-        {
-            return Err(Rejection::new(
-                ErrorCode::PermissionDenied,
-                "the role does not allow chat",
-            ));
-        }
-        let length = text.chars().count();
-        if text.trim().is_empty() || length > limits::CHAT_TEXT {
-            return Err(Rejection::new(
-                ErrorCode::BadMessage,
-                format!("text: 1 to {} characters", limits::CHAT_TEXT),
-            ));
-        }
-        let reader = to.map(|to| self.find(to).cloned()).transpose()?;
-        let message = ServerMessage::Chat {
-            id: format!("msg-{}", names::random_text(12)),
-            from: identity.to_string(),
-            text,
-            to: to.map(str::to_owned),
-            timestamp: now_utc().unix_timestamp(),
-        };
-        match reader {
-            None => self.broadcast(Some(identity), message.clone()),
-            Some(reader) => {
-                // A note to oneself comes once, as the answer below.
-                if to != Some(identity.as_str()) {
-                    reader.send(None, message.clone());
-                }
-            }
-        }
-        if let Some(outbox) = self.outbox(identity) {
-            outbox.send(re, message);
-        }
-        Ok(())
-    }
-
-    /// A moderator silences somebody, who alone can lift it again: nobody's microphone is opened by
-    /// another.
-    fn mute_participant(
-        &mut self,
-        by: &Identity,
-        re: Option<Value>,
-        whom: &str,
-        track: String,
-    ) -> Result<(), Rejection> {
-        let moderates = |member: &Member| member.permissions().admin;
-        if !self.members.get(by).is_some_and(moderates) {
-            return Err(Rejection::new(
-                ErrorCode::PermissionDenied,
-                "the role does not allow muting others",
-            ));
-        }
-        let whom = Identity::new(whom).map_err(bad)?;
-        if !self.members.contains_key(&whom) {
-            return Err(Rejection::new(
-                ErrorCode::ParticipantNotFound,
-                format!("identity: '{whom}' is not here"),
-            ));
-        }
-        self.mute(&whom, by, re, track, true)
-    }
-
     /// Stops or restarts somebody's tracks, and says who did it. Tracks yet to come begin the same way.
-    fn mute(
+    pub(super) fn mute(
         &mut self,
         identity: &Identity,
-        by: &Identity,
+        by: &Actor,
         re: Option<Value>,
         track: String,
         muted: bool,
@@ -253,7 +221,8 @@ impl Room {
             });
         }
         self.save_label(identity);
-        let (identity, actor) = (identity.to_string(), by.to_string());
+        let place = self.place_of(identity);
+        let (identity, actor) = (identity.to_string(), by.name());
         let message = if muted {
             ServerMessage::Muted {
                 identity,
@@ -267,12 +236,62 @@ impl Room {
                 by: actor,
             }
         };
-        self.broadcast(Some(by), message.clone());
-        if let Some(outbox) = self.outbox(by) {
-            outbox.send(re, message);
-        }
+        let Actor::Participant(by) = by else {
+            self.broadcast_in(&place, None, message);
+            return Ok(());
+        };
+        self.broadcast_in(&place, Some(by), message.clone());
+        self.answer(by, re, message);
         Ok(())
     }
+}
+
+/// What a moderator's message asks for; the rest of the messages are dealt with before.
+fn action_of(message: ClientMessage) -> Result<Action, Rejection> {
+    let who = |identity: String| Identity::new(identity).map_err(bad);
+    Ok(match message {
+        ClientMessage::LobbyAdmit { identity } => Action::Admit(who(identity)?),
+        ClientMessage::LobbyReject { identity, reason } => Action::Reject {
+            identity: who(identity)?,
+            reason: reason.unwrap_or_default(),
+        },
+        ClientMessage::LobbyAdmitAll => Action::AdmitAll,
+        ClientMessage::Kick { identity, ban } => Action::Kick {
+            identity: who(identity)?,
+            ban,
+        },
+        ClientMessage::RoomLock { locked } => Action::Update(Box::new(RoomPatch {
+            locked: Some(locked),
+            ..RoomPatch::default()
+        })),
+        ClientMessage::Role { identity, role } => Action::SetRole {
+            identity: who(identity)?,
+            role,
+        },
+        ClientMessage::EndRoom => Action::End,
+        ClientMessage::Hand { identity, .. } => Action::LowerHand(who(identity.unwrap_or_default())?),
+        ClientMessage::BreakoutsCreate { count, names, assign } => Action::BreakoutsCreate {
+            count,
+            names: names.unwrap_or_default(),
+            assign: assign.unwrap_or(BreakoutAssign::Manual),
+        },
+        ClientMessage::BreakoutAssign { identity, room } => Action::BreakoutAssign {
+            identity: who(identity)?,
+            room: room.map(RoomId::new).transpose().map_err(bad)?,
+        },
+        ClientMessage::BreakoutsOpen { duration_seconds } => Action::BreakoutsOpen {
+            seconds: duration_seconds,
+        },
+        ClientMessage::BreakoutsBroadcast { text } => Action::BreakoutsBroadcast(text),
+        ClientMessage::BreakoutsClose => Action::BreakoutsClose,
+        other => {
+            tracing::error!(message = ?std::mem::discriminant(&other), "a message that nobody deals with");
+            return Err(Rejection::new(
+                ErrorCode::Internal,
+                "the server does not know how",
+            ));
+        }
+    })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form of map_err")]

@@ -4,39 +4,50 @@
 //! [`join`] takes people in and lets them go, [`messages`] does what they ask, [`media`] talks to
 //! the data plane about them, [`subscriptions`] fills their slots, [`speaking`] follows who speaks, [`resource`]
 //! has those who come without a WebSocket, [`adoption`] takes over what a process before this one left.
+//! [`action`] says who may moderate, [`moderation`], [`settings`] and [`lobby`] do it; [`breakouts`] divides
+//! the room, [`chat`] keeps what is said, [`presence`] counts.
 
+mod action;
 mod adoption;
+mod breakouts;
+mod chat;
 mod handle;
 mod join;
+mod lobby;
 mod media;
 mod member;
 mod messages;
+mod moderation;
+mod presence;
 mod resource;
+mod settings;
 mod slots;
 mod speaking;
 mod subscriptions;
 mod wish;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kall_shared::id::{Identity, RoomId};
-use kall_shared::signalling::{RoomInfo, ServerMessage};
+use kall_shared::signalling::{Role, ServerMessage};
 use time::OffsetDateTime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+pub use action::{Action, Actor, RoomPatch};
+pub use chat::{Page, history};
 pub use handle::{Census, Departure, JoinRequest, MediaSession, MediaTrack, RoomHandle};
-pub use member::{millis, rfc3339};
+pub use member::{Ticket, millis, rfc3339};
 pub use resource::{AttachRequest, Attached, Purpose, ResourceInfo, Restarted, View};
 
 use crate::domain::context::Context;
 use crate::domain::outbox::{self, Close};
 use crate::media::MediaEvent;
-use crate::store::RoomRow;
+use crate::store::{BanRow, RoomRow};
 use handle::Command;
-use member::{Member, Presence};
+use member::{Member, Place, Presence};
 
 /// How long a lost connection may take to come back before its participant is gone.
 pub const RESUME_WINDOW: Duration = Duration::from_secs(30);
@@ -49,12 +60,45 @@ struct Room {
     members: BTreeMap<Identity, Member>,
     /// Counts tracks that have begun, for their order.
     begun: u64,
-    /// Who speaks, or spoke last.
-    speaker: Option<Identity>,
+    /// Who speaks, or spoke last, in the main room and in each breakout room.
+    speakers: BTreeMap<Place, Identity>,
     /// Counts changes of the speaker, for their order.
     turns: u64,
     /// Since when nobody is here.
     empty_since: Option<Instant>,
+    /// The row as others see it.
+    published: watch::Sender<Arc<RoomRow>>,
+    /// Who waits to be let in.
+    waiting: BTreeMap<Identity, JoinRequest>,
+    bans: Vec<BanRow>,
+    /// Roles that were given here, of people who may come back with the role of their token.
+    granted: BTreeMap<Identity, Role>,
+    /// Whether there was a host ever: only then one is missing.
+    had_host: bool,
+    /// Who was asked to become host.
+    host_offer: Option<Identity>,
+    /// Who did not want to.
+    declined: BTreeSet<Identity>,
+    chat: chat::Chat,
+    digest: presence::Digest,
+    breakouts: Option<breakouts::Breakouts>,
+    /// Who is in a breakout room that is no more.
+    strays: Vec<Identity>,
+    /// A host ended the room.
+    ended: bool,
+}
+
+/// What a room begins with, read from the database.
+#[derive(Debug)]
+pub struct Opening {
+    /// Its settings.
+    pub row: RoomRow,
+    /// Who may not come in.
+    pub bans: Vec<BanRow>,
+    /// The document of its breakout rooms.
+    pub breakouts: Option<String>,
+    /// Number of its last message.
+    pub last_message: i64,
 }
 
 /// How a room's task ended.
@@ -69,14 +113,15 @@ pub enum Ended {
 }
 
 /// Starts the room's task. `ended` runs when it is over.
-pub fn spawn<F, D>(id: RoomId, row: RoomRow, context: Arc<Context>, ended: F) -> RoomHandle
+pub fn spawn<F, D>(id: RoomId, opening: Opening, context: Arc<Context>, ended: F) -> RoomHandle
 where
     F: FnOnce(RoomHandle, Ended) -> D + Send + 'static,
     D: Future<Output = ()> + Send,
 {
     let (commands_in, commands) = mpsc::channel(handle::COMMAND_DEPTH);
-    let row = Arc::new(row);
-    let handle = RoomHandle::new(id.clone(), Arc::clone(&row), commands_in);
+    let row = Arc::new(opening.row);
+    let (published, seen) = watch::channel(Arc::clone(&row));
+    let handle = RoomHandle::new(id.clone(), seen, commands_in);
     let events = context.media.attach(id.clone());
     let room = Room {
         id,
@@ -84,10 +129,24 @@ where
         context,
         members: BTreeMap::new(),
         begun: 0,
-        speaker: None,
+        speakers: BTreeMap::new(),
         turns: 0,
         empty_since: Some(Instant::now()),
+        published,
+        waiting: BTreeMap::new(),
+        bans: opening.bans,
+        granted: BTreeMap::new(),
+        had_host: false,
+        host_offer: None,
+        declined: BTreeSet::new(),
+        chat: chat::Chat::after(opening.last_message),
+        digest: presence::Digest::default(),
+        breakouts: opening.breakouts.as_deref().and_then(breakouts::Breakouts::read),
+        strays: Vec::new(),
+        ended: false,
     };
+    // Before the data plane is connected: its sessions in breakout rooms are this room's.
+    room.route_breakouts();
     let own = handle.clone();
     tokio::spawn(async move {
         let outcome = room.run(commands, events).await;
@@ -123,11 +182,18 @@ impl Room {
                 Some(event) = events.recv() => self.media_event(event),
                 () = wake => {
                     self.expire(Instant::now());
+                    self.tell_presence(Instant::now());
+                    self.run_breakouts().await;
                     if self.is_over(Instant::now()) {
                         return Ended::Empty;
                     }
                 }
             }
+            if self.ended {
+                self.close();
+                return Ended::Closed;
+            }
+            self.return_strays().await;
             self.note_emptiness();
         }
     }
@@ -136,7 +202,25 @@ impl Room {
         match command {
             Command::Join(request, reply) => {
                 let outcome = self.join(*request);
+                if let Ok(identity) = &outcome {
+                    self.place_newcomer(identity).await;
+                }
                 let _ = reply.send(outcome);
+            }
+            Command::Act(actor, action, reply) => {
+                let outcome = self.act(&actor, *action).await;
+                let _ = reply.send(outcome);
+            }
+            Command::Lobby(reply) => {
+                let waiting = self.waiting.iter();
+                let names = waiting.map(|(identity, request)| (identity.to_string(), request.name.clone()));
+                let _ = reply.send(names.collect());
+            }
+            Command::Bans(reply) => {
+                let _ = reply.send(self.bans.clone());
+            }
+            Command::Breakouts(reply) => {
+                let _ = reply.send(self.public_breakouts());
             }
             Command::Client {
                 identity,
@@ -160,6 +244,8 @@ impl Room {
                             },
                         );
                     }
+                } else if self.waits_by(&identity, connection) {
+                    self.from_lobby(&identity, re, &message);
                 }
             }
             Command::Disconnected {
@@ -187,7 +273,12 @@ impl Room {
                 let _ = reply.send(self.detach(&resource));
             }
             Command::Roster(reply) => {
-                let _ = reply.send(self.members.values().map(Member::public).collect());
+                let members = self.members.values();
+                let entry = |member: &Member| {
+                    let place = member.place.as_ref().map(ToString::to_string);
+                    (member.public(), place)
+                };
+                let _ = reply.send(members.map(entry).collect());
             }
             Command::Count(reply) => {
                 let _ = reply.send(self.census());
@@ -205,7 +296,8 @@ impl Room {
             Presence::Waiting(until) => Some(until),
             Presence::Online(_) | Presence::Media(_) => None,
         });
-        waiting.chain(self.over_at()).min()
+        let others = [self.over_at(), self.digest_at(), self.breakouts_at()];
+        waiting.chain(others.into_iter().flatten()).min()
     }
 
     fn over_at(&self) -> Option<Instant> {
@@ -215,11 +307,11 @@ impl Room {
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        self.members.is_empty() && self.over_at().is_some_and(|at| at <= now)
+        self.members.is_empty() && self.waiting.is_empty() && self.over_at().is_some_and(|at| at <= now)
     }
 
     fn note_emptiness(&mut self) {
-        if !self.members.is_empty() {
+        if !self.members.is_empty() || !self.waiting.is_empty() {
             self.empty_since = None;
         } else if self.empty_since.is_none() {
             self.empty_since = Some(Instant::now());
@@ -227,6 +319,7 @@ impl Room {
     }
 
     fn close(&mut self) {
+        self.close_lobby();
         for member in self.members.values() {
             if let Some(outbox) = member.outbox() {
                 outbox.send(None, ServerMessage::RoomClosed);
@@ -245,6 +338,7 @@ impl Room {
     fn census(&self) -> Census {
         let mut census = Census {
             participants: self.members.len(),
+            waiting: self.waiting.len(),
             ..Census::default()
         };
         let sessions = self.members.values().filter_map(|member| member.session.as_ref());
@@ -256,21 +350,25 @@ impl Room {
         census
     }
 
-    fn info(&self) -> RoomInfo {
-        RoomInfo {
-            id: self.id.to_string(),
-            slug: self.row.slug.clone(),
-            name: self.row.name.clone(),
-            max_participants: u32::try_from(self.row.max_participants).unwrap_or(u32::MAX),
-            locked: self.row.locked,
-        }
-    }
-
     fn outbox(&self, identity: &Identity) -> Option<&outbox::Outbox> {
         self.members.get(identity)?.outbox()
     }
 
-    /// Tells everybody who is online, but `except`.
+    /// Tells everybody of one place who is online, but `except`.
+    fn broadcast_in(&self, place: &Place, except: Option<&Identity>, message: ServerMessage) {
+        let text = outbox::encode(None, message);
+        for member in self
+            .members
+            .values()
+            .filter(|member| member.place == *place && Some(&member.identity) != except)
+        {
+            if let Some(outbox) = member.outbox() {
+                outbox.send_text(text.clone());
+            }
+        }
+    }
+
+    /// Tells everybody who is online, wherever in the room, but `except`.
     fn broadcast(&self, except: Option<&Identity>, message: ServerMessage) {
         let text = outbox::encode(None, message);
         for member in self

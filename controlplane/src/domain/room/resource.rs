@@ -12,12 +12,12 @@ use kall_shared::media::{Kind, SlotWish};
 use kall_shared::signalling::{ErrorCode, Role, ServerMessage};
 use serde::{Deserialize, Serialize};
 
-use super::member::{Member, Presence, Resource, ResumeNumbers};
+use super::member::{Member, Presence, Resource, ResumeNumbers, Ticket};
 use super::messages::gone;
 use super::slots::{self, Candidate};
 use super::{Room, media, now_utc, wish};
 use crate::domain::password::Check;
-use crate::domain::permission::Narrowing;
+use crate::domain::permission::{self, Narrowing};
 use crate::domain::{Rejection, names};
 use crate::media::MediaError;
 use crate::sdp;
@@ -77,6 +77,8 @@ pub struct AttachRequest {
     pub address: IpAddr,
     /// What it wants to do.
     pub purpose: Purpose,
+    /// What it came with.
+    pub ticket: Ticket,
     /// Its offer.
     pub offer: sdp::Offer,
 }
@@ -132,10 +134,16 @@ impl Room {
             password,
             address,
             purpose,
+            ticket,
             offer,
         } = request;
         let identity = identity.unwrap_or_else(|| self.guest_identity());
-        self.admit(&identity, role, false, password)?;
+        let role = self.granted_role(&identity, role);
+        self.admit(&identity, role, false, password, address)?;
+        if self.has_lobby() && !permission::of(role).admin {
+            let message = "the room has a lobby: only moderators come in without being let in";
+            return Err(Rejection::new(ErrorCode::PermissionDenied, message));
+        }
         self.check_view(&purpose)?;
         let resource = Resource {
             id: names::random_text(names::RESOURCE_LEN),
@@ -152,6 +160,10 @@ impl Room {
             resume: ResumeNumbers::default(),
             auto_subscribe: true,
             spoke: 0,
+            hand: false,
+            ticket,
+            place: None,
+            announced: true,
             address,
             sources: std::collections::BTreeMap::new(),
             muted: Default::default(),
@@ -189,7 +201,7 @@ impl Room {
                 return Err(rejection);
             }
         };
-        self.broadcast(Some(&identity), announcement);
+        self.broadcast_in(&None, Some(&identity), announcement);
         self.claim_sound(&identity);
         self.established(&identity);
         tracing::info!(room = %self.id, %identity, ?role, resource = id, "attached");

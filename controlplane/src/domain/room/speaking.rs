@@ -12,20 +12,21 @@ use crate::domain::outbox::{Topic, encode};
 impl Room {
     /// Somebody speaks to the room from now on.
     pub(super) fn speaks(&mut self, identity: &Identity) {
-        if self.speaker.as_ref() == Some(identity) {
-            return;
-        }
         let Some(member) = self.members.get_mut(identity) else {
             return;
         };
+        let place = member.place.clone();
+        if self.speakers.get(&place) == Some(identity) {
+            return;
+        }
         self.turns += 1;
         member.spoke = self.turns;
-        self.speaker = Some(identity.clone());
+        self.speakers.insert(place.clone(), identity.clone());
         let message = ServerMessage::ActiveSpeaker {
             identity: identity.to_string(),
         };
         let text = encode(None, message);
-        for member in self.members.values() {
+        for member in self.members.values().filter(|member| member.place == place) {
             if let Some(outbox) = member.outbox() {
                 outbox.send_latest_text(Topic::ActiveSpeaker, text.clone());
             }
@@ -35,7 +36,9 @@ impl Room {
 
     /// Tells a newcomer who speaks.
     pub(super) fn send_speaker(&self, identity: &Identity) {
-        if let (Some(speaker), Some(outbox)) = (&self.speaker, self.outbox(identity)) {
+        let place = self.members.get(identity).map(|member| &member.place);
+        let speaker = place.and_then(|place| self.speakers.get(place));
+        if let (Some(speaker), Some(outbox)) = (speaker, self.outbox(identity)) {
             let message = ServerMessage::ActiveSpeaker {
                 identity: speaker.to_string(),
             };
@@ -53,7 +56,12 @@ impl Room {
             return;
         };
         let candidates = self.candidates(speaker, Kind::Video, |_, _| true);
-        for receiver in self.members.keys().cloned().collect::<Vec<_>>() {
+        let place = self.place_of(speaker);
+        let receivers = self.members.values().filter(|member| member.place == place);
+        for receiver in receivers
+            .map(|member| member.identity.clone())
+            .collect::<Vec<_>>()
+        {
             if receiver != *speaker {
                 self.make_way(&receiver, &candidates, &camera);
             }

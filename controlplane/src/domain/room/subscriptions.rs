@@ -41,7 +41,8 @@ impl Room {
         }
         let missing = || Rejection::new(ErrorCode::TrackNotFound, format!("track_id: no track '{track}'"));
         let (publisher, found) = self.track(&track).ok_or_else(missing)?;
-        if publisher.identity == *identity || found.started.is_none() {
+        let elsewhere = publisher.place != self.place_of(identity);
+        if publisher.identity == *identity || found.started.is_none() || elsewhere {
             return Err(missing());
         }
         let source = found.source;
@@ -154,10 +155,11 @@ impl Room {
         kind: Kind,
         wanted: impl Fn(&Identity, &TrackId) -> bool,
     ) -> Vec<Candidate> {
+        let place = self.place_of(receiver);
         let others = self
             .members
             .values()
-            .filter(|member| member.identity != *receiver);
+            .filter(move |member| member.identity != *receiver && member.place == place);
         let tracks = others.flat_map(|member| {
             let tracks = member.session.iter().flat_map(|session| &session.tracks);
             tracks.map(move |track| (member, track))

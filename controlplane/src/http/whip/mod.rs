@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -23,9 +23,10 @@ use serde::Deserialize;
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{ClientAddress, Query};
+use super::extract::{ClientAddress, Path, Query};
+use super::limiter::{Caller, PAGES};
 use crate::config::AuthMode;
-use crate::domain::room::{AttachRequest, Attached, Purpose, RoomHandle, View};
+use crate::domain::room::{AttachRequest, Attached, Purpose, RoomHandle, Ticket, View};
 use crate::domain::token::Claims;
 use crate::domain::{names, password};
 use crate::sdp;
@@ -185,19 +186,16 @@ impl FromRequestParts<Arc<App>> for Newcomer {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let Ok(address) = ClientAddress::from_request_parts(parts, app).await;
-        if !app.limiter.allow(address.0, Instant::now()) {
-            return Err(ApiError::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "rate_limited",
-                "too many requests, wait a moment",
-            ));
-        }
+        app.limiter
+            .allow(Caller::Address(address.0), PAGES, Instant::now())
+            .map_err(ApiError::rate_limited)?;
         let claims = match bearer(&parts.headers) {
             Some(token) => {
                 let claims = app.rooms.context().tokens.check(token);
                 Some(claims.map_err(|error| unauthorized(error.to_string()))?)
             }
-            None if app.config().auth.mode == AuthMode::Open => None,
+            // Whether strangers may come in is the room's to say.
+            None if app.rooms.takes_strangers() => None,
             None => {
                 let words = "Authorization: Bearer and a participant's token";
                 return Err(unauthorized(words));
@@ -232,6 +230,12 @@ impl Newcomer {
                 limits::PASSWORD
             )));
         }
+        let ticket = claims.map(Claims::ticket);
+        if let Some(ticket) = &ticket
+            && app.rooms.context().store.is_revoked(&ticket.jti).await?
+        {
+            return Err(unauthorized("the token was revoked"));
+        }
         for _ in 0..ENTER_ATTEMPTS {
             let room = self.room(app, wanted).await?;
             let request = AttachRequest {
@@ -242,6 +246,7 @@ impl Newcomer {
                 password: password::check(wishes.password.clone(), room.row().password_hash.clone()).await,
                 address: self.address.0,
                 purpose: purpose.clone(),
+                ticket: ticket.clone().unwrap_or_else(Ticket::made_up),
                 offer: offer.clone(),
             };
             if let Some(outcome) = room.attach(request).await {
@@ -257,7 +262,11 @@ impl Newcomer {
     /// The room of the URL, which must be the token's.
     async fn room(&self, app: &App, wanted: &str) -> Result<RoomHandle, ApiError> {
         let Some(claims) = &self.claims else {
-            return Ok(app.rooms.enter(wanted).await?);
+            let room = app.rooms.enter(wanted).await?;
+            if room.row().mode_or(app.config().auth.mode) == AuthMode::Token {
+                return Err(unauthorized("Authorization: Bearer and a participant's token"));
+            }
+            return Ok(room);
         };
         // Looked up by the token's room: whatever else exists is nobody's business.
         let own = app.rooms.enter(claims.room.as_str()).await?;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use axum::extract::OriginalUri;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kall_shared::signalling::ErrorCode;
@@ -20,7 +20,7 @@ use crate::domain::room::{ResourceInfo, RoomHandle};
 use crate::domain::token::TokenRefused;
 use crate::http::App;
 use crate::http::error::ApiError;
-use crate::http::extract::Query;
+use crate::http::extract::{Path, Query};
 use crate::sdp::{Fragment, restart_fragment};
 
 /// A guest's way to show its token: the URL it was given.

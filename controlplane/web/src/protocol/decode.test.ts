@@ -15,11 +15,24 @@ const joined = {
       name: "Bob",
       role: "guest",
       joined_at: "2026-03-16T10:00:00Z",
+      hand: false,
       tracks: [{ track_id: "tr_a", kind: "audio", source: "microphone", muted: false, simulcast: false }],
     },
   ],
   ice_servers: [{ urls: ["turn:turn.example.com"], username: "u", credential: null }],
-  room_info: { id: "rm_a1b2c3d4", slug: "standup-a1b2", name: "Standup", max_participants: 20, locked: false },
+  room_info: {
+    id: "rm_a1b2c3d4",
+    slug: "standup-a1b2",
+    name: "Standup",
+    max_participants: 20,
+    locked: false,
+    mode: "open",
+    lobby_enabled: false,
+    password_protected: false,
+    recording_enabled: false,
+    chat_history: true,
+  },
+  presence: { participants: 2, viewers: 0 },
   server: { version: "0.1.0", features: [], max_bitrate: 3_000_000, screen_share_bitrate: 5_000_000 },
 };
 
@@ -51,7 +64,31 @@ describe("decode", () => {
     });
   });
 
+  it("reads breakout rooms, and their end", () => {
+    const breakouts = {
+      open: true,
+      assign: "choice",
+      rooms: [{ id: "rm_b", name: "Red", assigned: ["u"], present: [] }],
+    };
+    expect(decode(JSON.stringify({ type: "breakouts", breakouts }))).toMatchObject({ message: { breakouts } });
+    expect(decode('{"type":"breakouts","breakouts":null}')).toEqual({
+      ok: true,
+      re: undefined,
+      message: { type: "breakouts" },
+    });
+  });
+
+  it("reads what was said before", () => {
+    const message = { id: "msg-1", from: "u", name: "U", text: "hi", timestamp: 1, deleted: false, reactions: { x: ["u"] } };
+    expect(decode(JSON.stringify({ type: "chat_history", messages: [message], more: true, re: 3 }))).toMatchObject({
+      re: 3,
+      message: { messages: [{ ...message, reactions: { x: ["u"] } }], more: true },
+    });
+  });
+
   it.each([
+    ["breakouts.rooms", '{"type":"breakouts","breakouts":{"open":true,"assign":"manual","rooms":5}}'],
+    ["role_changed.role", '{"type":"role_changed","identity":"u","role":"king","by":"h"}'],
     ["not JSON", "{"],
     ["not an object", "[]"],
     ["type", '{"re":1}'],

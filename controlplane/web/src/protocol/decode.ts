@@ -2,11 +2,17 @@
 // every other module can trust its types. Unknown message types are told apart from malformed
 // ones: a newer server may say more than this client knows, and that is no error.
 
+import type { AuthMode } from "./generated/AuthMode";
+import type { Breakout } from "./generated/Breakout";
+import type { BreakoutAssign } from "./generated/BreakoutAssign";
+import type { Breakouts } from "./generated/Breakouts";
+import type { ChatMessage } from "./generated/ChatMessage";
 import type { ErrorCode } from "./generated/ErrorCode";
 import type { IceServer } from "./generated/IceServer";
 import type { Layer } from "./generated/Layer";
 import type { Permissions } from "./generated/Permissions";
 import type { Participant } from "./generated/Participant";
+import type { Presence } from "./generated/Presence";
 import type { Role } from "./generated/Role";
 import type { RoomInfo } from "./generated/RoomInfo";
 import type { ServerInfo } from "./generated/ServerInfo";
@@ -52,6 +58,10 @@ function numeric(fields: Fields, name: string): number {
   return value;
 }
 
+function optionalNumeric(fields: Fields, name: string): number | undefined {
+  return fields[name] === undefined || fields[name] === null ? undefined : numeric(fields, name);
+}
+
 function flag(fields: Fields, name: string): boolean {
   const value = fields[name];
   if (typeof value !== "boolean") throw new Malformed(name);
@@ -85,6 +95,8 @@ function present<T extends object>(object: { [K in keyof T]: T[K] | undefined })
 const KINDS: readonly Kind[] = ["audio", "video"];
 const SOURCES: readonly Source[] = ["camera", "microphone", "screen", "screen_audio"];
 const ROLES: readonly Role[] = ["host", "co_host", "guest", "viewer"];
+const MODES: readonly AuthMode[] = ["token", "open", "lobby"];
+const ASSIGNS: readonly BreakoutAssign[] = ["manual", "random", "choice"];
 const LAYERS: readonly Layer[] = ["low", "medium", "high", "auto"];
 
 function oneOf<T extends string>(fields: Fields, name: string, allowed: readonly T[]): T {
@@ -112,6 +124,7 @@ function participant(value: unknown): Participant {
     name: text(fields, "name"),
     role: oneOf(fields, "role", ROLES),
     joined_at: text(fields, "joined_at"),
+    hand: optionalFlag(fields, "hand"),
     tracks: list(fields, "tracks", track),
   };
 }
@@ -136,7 +149,63 @@ function roomInfo(value: unknown): RoomInfo {
     name: text(fields, "name"),
     max_participants: numeric(fields, "max_participants"),
     locked: flag(fields, "locked"),
+    mode: oneOf(fields, "mode", MODES),
+    lobby_enabled: flag(fields, "lobby_enabled"),
+    password_protected: flag(fields, "password_protected"),
+    recording_enabled: flag(fields, "recording_enabled"),
+    chat_history: flag(fields, "chat_history"),
   };
+}
+
+function presence(fields: Fields): Presence {
+  return { participants: numeric(fields, "participants"), viewers: numeric(fields, "viewers") };
+}
+
+function words(fields: Fields, name: string): string[] {
+  return list(fields, name, (value) => {
+    if (typeof value !== "string") throw new Malformed(name);
+    return value;
+  });
+}
+
+function breakout(value: unknown): Breakout {
+  const fields = fieldsOf(value, "rooms");
+  return {
+    id: text(fields, "id"),
+    name: text(fields, "name"),
+    assigned: words(fields, "assigned"),
+    present: words(fields, "present"),
+  };
+}
+
+function breakouts(value: unknown): Breakouts | undefined {
+  if (value === undefined || value === null) return undefined;
+  const fields = fieldsOf(value, "breakouts");
+  return present<Breakouts>({
+    open: flag(fields, "open"),
+    assign: oneOf(fields, "assign", ASSIGNS),
+    ends_at: optionalText(fields, "ends_at"),
+    rooms: list(fields, "rooms", breakout),
+  });
+}
+
+function chatMessage(value: unknown): ChatMessage {
+  const fields = fieldsOf(value, "messages");
+  const given = fieldsOf(fields["reactions"], "reactions");
+  // Without a prototype: names come from the network.
+  const reactions = Object.create(null) as Record<string, string[]>;
+  for (const emoji of Object.keys(given)) reactions[emoji] = words(given, emoji);
+  return present<ChatMessage>({
+    id: text(fields, "id"),
+    from: text(fields, "from"),
+    name: text(fields, "name"),
+    text: text(fields, "text"),
+    to: optionalText(fields, "to"),
+    timestamp: numeric(fields, "timestamp"),
+    edited_at: optionalNumeric(fields, "edited_at"),
+    deleted: flag(fields, "deleted"),
+    reactions,
+  });
 }
 
 function permissions(value: unknown): Permissions {
@@ -177,7 +246,7 @@ function candidate(fields: Fields): RTCIceCandidateInit | null {
 }
 
 const DECODERS: { readonly [T in ServerMessage["type"]]: (fields: Fields) => MessageOf<T> } = {
-  joined: (f) => ({
+  joined: (f) => present<MessageOf<"joined">>({
     type: "joined",
     room: text(f, "room"),
     identity: text(f, "identity"),
@@ -188,6 +257,9 @@ const DECODERS: { readonly [T in ServerMessage["type"]]: (fields: Fields) => Mes
     participants: list(f, "participants", participant),
     ice_servers: list(f, "ice_servers", iceServer),
     room_info: roomInfo(f["room_info"]),
+    presence: presence(fieldsOf(f["presence"], "presence")),
+    breakouts: breakouts(f["breakouts"]),
+    breakout: optionalText(f, "breakout"),
     server: serverInfo(f["server"]),
   }),
   participant_joined: (f) => ({
@@ -235,6 +307,48 @@ const DECODERS: { readonly [T in ServerMessage["type"]]: (fields: Fields) => Mes
       to: optionalText(f, "to"),
       timestamp: numeric(f, "timestamp"),
     }),
+  lobby_waiting: (f) => ({ type: "lobby_waiting", room_name: text(f, "room_name"), identity: text(f, "identity") }),
+  lobby_rejected: (f) => ({ type: "lobby_rejected", reason: text(f, "reason") }),
+  lobby_request: (f) => ({ type: "lobby_request", identity: text(f, "identity"), name: text(f, "name") }),
+  lobby_left: (f) => ({ type: "lobby_left", identity: text(f, "identity") }),
+  chat_history: (f) => ({ type: "chat_history", messages: list(f, "messages", chatMessage), more: flag(f, "more") }),
+  chat_edited: (f) => ({
+    type: "chat_edited",
+    id: text(f, "id"),
+    text: text(f, "text"),
+    edited_at: numeric(f, "edited_at"),
+  }),
+  chat_deleted: (f) => ({ type: "chat_deleted", id: text(f, "id"), by: text(f, "by") }),
+  reaction: (f) =>
+    present<MessageOf<"reaction">>({
+      type: "reaction",
+      from: text(f, "from"),
+      emoji: text(f, "emoji"),
+      message_id: optionalText(f, "message_id"),
+      removed: flag(f, "removed"),
+    }),
+  hand: (f) => ({ type: "hand", identity: text(f, "identity"), raised: flag(f, "raised"), by: text(f, "by") }),
+  role_changed: (f) =>
+    present<MessageOf<"role_changed">>({
+      type: "role_changed",
+      identity: text(f, "identity"),
+      role: oneOf(f, "role", ROLES),
+      by: text(f, "by"),
+      permissions: isFields(f["permissions"]) ? permissions(f["permissions"]) : undefined,
+    }),
+  host_offer: () => ({ type: "host_offer" }),
+  room_updated: (f) => ({ type: "room_updated", room_info: roomInfo(f["room_info"]), by: text(f, "by") }),
+  presence: (f) => ({ type: "presence", ...presence(f) }),
+  breakouts: (f) => present<MessageOf<"breakouts">>({ type: "breakouts", breakouts: breakouts(f["breakouts"]) }),
+  room_moved: (f) =>
+    present<MessageOf<"room_moved">>({
+      type: "room_moved",
+      breakout: optionalText(f, "breakout"),
+      name: text(f, "name"),
+      participants: list(f, "participants", participant),
+    }),
+  breakouts_ending: (f) => ({ type: "breakouts_ending", seconds: numeric(f, "seconds") }),
+  announcement: (f) => ({ type: "announcement", from: text(f, "from"), text: text(f, "text") }),
   media_restarted: () => ({ type: "media_restarted" }),
   renegotiate: () => ({ type: "renegotiate" }),
   room_closed: () => ({ type: "room_closed" }),

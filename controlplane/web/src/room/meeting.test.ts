@@ -369,6 +369,7 @@ describe("a meeting", () => {
           identity: "bob",
           name: "Bob",
           role: "guest",
+          hand: false,
           joined_at: "2026-03-16T10:00:00Z",
           tracks: [{ track_id: "tr_b", kind: "video", source: "camera", muted: false, simulcast: true }],
         },

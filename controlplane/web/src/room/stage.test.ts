@@ -26,6 +26,7 @@ describe("shared screens", () => {
     identity,
     name: identity,
     role: "guest",
+    hand: false,
     tracks: [{ id: `tr_${identity}`, kind: "video", source: "screen", muted }],
   });
 

@@ -161,4 +161,34 @@ describe("the room", () => {
     expect(reduce(state, { type: "speaking", identities: ["bob"] })).toBe(state);
     expect(reduce(state, { type: "message", message: { type: "media_restarted" } })).toBe(state);
   });
+
+  it("follows into a breakout room, where the others are other people", () => {
+    const carol = {
+      identity: "carol",
+      name: "Carol",
+      role: "guest",
+      joined_at: "2026-03-16T10:00:00Z",
+      hand: true,
+      tracks: [],
+    } as const;
+    const participants = [{ ...carol, tracks: [] }];
+    const state = run(joinedMessage(), bob, { type: "room_moved", breakout: "rm_b", name: "Red", participants });
+    expect(state.participants.map(({ identity, hand }) => [identity, hand])).toEqual([["carol", true]]);
+  });
+
+  it("knows a new role, a raised hand, and what was changed or taken back", () => {
+    const said = { type: "chat", from: "bob", timestamp: 1 } as const;
+    const state = run(
+      joinedMessage(),
+      bob,
+      { type: "role_changed", identity: "bob", role: "co_host", by: "host" },
+      { type: "hand", identity: "bob", raised: true, by: "bob" },
+      { ...said, id: "msg-1", text: "helo" },
+      { ...said, id: "msg-2", text: "rude" },
+      { type: "chat_edited", id: "msg-1", text: "hello", edited_at: 2 },
+      { type: "chat_deleted", id: "msg-2", by: "host" },
+    );
+    expect(state.participants[0]).toMatchObject({ role: "co_host", hand: true });
+    expect(state.chat.map(({ text }) => text)).toEqual(["hello"]);
+  });
 });

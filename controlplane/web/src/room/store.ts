@@ -1,7 +1,7 @@
 // The room as this client knows it: an event in, the next state out. Pure: no clock, no DOM, no
 // network. Own devices and the state of the connection live elsewhere (room/meeting.ts).
 
-import type { Kind, Layer, Permissions, Role, RoomInfo, ServerMessage, Source, Track } from "../protocol";
+import type { Kind, Layer, Participant, Permissions, Role, RoomInfo, ServerMessage, Source, Track } from "../protocol";
 
 export interface TrackState {
   readonly id: string;
@@ -14,6 +14,7 @@ export interface ParticipantState {
   readonly identity: string;
   readonly name: string;
   readonly role: Role;
+  readonly hand: boolean;
   readonly tracks: readonly TrackState[];
 }
 
@@ -125,9 +126,7 @@ function receive(state: RoomState, message: ServerMessage): RoomState {
         role: message.role,
         permissions: message.permissions,
         info: message.room_info,
-        participants: message.participants
-          .filter(({ identity }) => identity !== message.identity)
-          .map(({ identity, name, role, tracks }) => ({ identity, name, role, tracks: tracks.map(trackState) })),
+        participants: message.participants.filter(({ identity }) => identity !== message.identity).map(participantState),
         // Every slot's state comes again, with epochs that a restarted server may count anew.
         slots: message.resumed ? mapSlots(state.slots, (slot) => ({ ...slot, epoch: 0 })) : {},
         ownTracks: message.resumed ? state.ownTracks : [],
@@ -136,7 +135,7 @@ function receive(state: RoomState, message: ServerMessage): RoomState {
     case "participant_joined": {
       const { identity, name, role } = message;
       if (identity === state.identity) return state;
-      const newcomer: ParticipantState = { identity, name, role, tracks: [] };
+      const newcomer: ParticipantState = { identity, name, role, hand: false, tracks: [] };
       const others = state.participants.filter((participant) => participant.identity !== identity);
       const known = others.length !== state.participants.length;
       return notify(
@@ -144,6 +143,25 @@ function receive(state: RoomState, message: ServerMessage): RoomState {
         known ? undefined : { kind: "joined", name },
       );
     }
+    case "room_moved":
+      // Everybody else is another one; slots are told anew by the server.
+      return { ...state, participants: message.participants.map(participantState), speaking: [], spoken: [] };
+    case "room_updated":
+      return { ...state, info: message.room_info };
+    case "role_changed":
+      if (message.identity === state.identity) {
+        return { ...state, role: message.role, permissions: message.permissions ?? state.permissions };
+      }
+      return changeParticipant(state, message.identity, (participant) => ({ ...participant, role: message.role }));
+    case "hand":
+      return changeParticipant(state, message.identity, (participant) => ({ ...participant, hand: message.raised }));
+    case "chat_edited":
+      return {
+        ...state,
+        chat: state.chat.map((entry) => (entry.id === message.id ? { ...entry, text: message.text } : entry)),
+      };
+    case "chat_deleted":
+      return { ...state, chat: state.chat.filter(({ id }) => id !== message.id) };
     case "participant_left": {
       const gone = state.participants.find(({ identity }) => identity === message.identity);
       if (!gone) return state;
@@ -242,6 +260,21 @@ function names(what: string, track: TrackState): boolean {
 
 function trackState({ track_id: id, kind, source, muted }: Track): TrackState {
   return { id, kind, source, muted };
+}
+
+function participantState({ identity, name, role, hand, tracks }: Participant): ParticipantState {
+  return { identity, name, role, hand, tracks: tracks.map(trackState) };
+}
+
+function changeParticipant(
+  state: RoomState,
+  identity: string,
+  change: (participant: ParticipantState) => ParticipantState,
+): RoomState {
+  return {
+    ...state,
+    participants: state.participants.map((one) => (one.identity === identity ? change(one) : one)),
+  };
 }
 
 function nameOf(state: RoomState, identity: string): string {

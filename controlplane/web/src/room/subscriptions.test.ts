@@ -25,6 +25,7 @@ function room(...people: string[]): RoomState {
       identity,
       name: identity,
       role: "guest",
+      hand: false,
       tracks: [
         { id: `tr_${identity}`, kind: "video", source: "camera", muted: false },
         { id: `tr_${identity}_mic`, kind: "audio", source: "microphone", muted: false },

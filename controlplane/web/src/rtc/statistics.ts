@@ -88,11 +88,13 @@ export class StatisticsReader {
     const all = [...now.values()];
     const transport = all.find(({ type }) => type === "transport");
     const pair = transport?.selectedCandidatePairId === undefined ? undefined : now.get(transport.selectedCandidatePairId);
+    // Firefox counts by pair only.
+    const path = transport?.bytesSent === undefined ? pair : transport;
     const statistics: Statistics = {
       rtt: scaled(pair?.currentRoundTripTime, MS),
       availableOutgoing: pair?.availableOutgoingBitrate,
-      sending: transport && this.rate(transport, "bytesSent"),
-      receiving: transport && this.rate(transport, "bytesReceived"),
+      sending: path && this.rate(path, "bytesSent"),
+      receiving: path && this.rate(path, "bytesReceived"),
       received: all.filter(({ type, packetsReceived }) => type === "inbound-rtp" && (packetsReceived ?? 0) > 0).flatMap((report) => this.received(report)),
       sent: all.filter(({ type }) => type === "outbound-rtp").flatMap((report) => this.sent(report, now, sourceOf)),
     };

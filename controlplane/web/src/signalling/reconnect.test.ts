@@ -39,6 +39,21 @@ describe("signalling", () => {
     expect(messages.map(({ type }) => type)).toEqual(["joined", "participant_left"]);
   });
 
+  it("waits in the lobby until it is let in, or not", async () => {
+    const { network, states } = begin();
+    network.socket.open();
+    network.socket.say({ type: "lobby_waiting", room_name: "Standup", identity: "me" });
+    expect(states.at(-1)).toEqual({ name: "lobby", roomName: "Standup" });
+    network.socket.say(joinedMessage());
+    expect(states.at(-1)).toEqual({ name: "joined" });
+    const other = begin();
+    other.network.socket.open();
+    other.network.socket.answer("join", { type: "lobby_waiting", room_name: "Standup", identity: "me" });
+    await settle();
+    other.network.socket.say({ type: "lobby_rejected", reason: "Not invited" });
+    expect(other.states.at(-1)).toEqual({ name: "ended", code: "lobby_rejected", message: "Not invited" });
+  });
+
   it("comes back after a loss with the newest resume token", async () => {
     const { network, states } = await enter();
     network.socket.drop();

@@ -7,11 +7,13 @@ import { backoff } from "./backoff";
 import { Disconnected, NO_ANSWER, realTimers, Refused, Socket, type Timers, type WebSocketLike } from "./socket";
 
 /** Why there is no way back without the person's doing. */
-export type EndCode = ErrorCode | "left" | "kicked" | "room_closed";
+export type EndCode = ErrorCode | "left" | "kicked" | "lobby_rejected" | "room_closed";
 
 export type ConnectionState =
   /** A socket is being opened, or `join` waits for its answer. */
   | { readonly name: "connecting"; readonly attempt: number; readonly before: boolean }
+  /** Somebody has to let this client in first. */
+  | { readonly name: "lobby"; readonly roomName: string }
   /** In the room. */
   | { readonly name: "joined" }
   /** The last attempt failed or the socket was lost; the next one is due in `retryInMs`. */
@@ -57,6 +59,7 @@ const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "room_locked",
   "password_required",
   "password_wrong",
+  "banned",
   "replaced",
 ]);
 
@@ -168,6 +171,12 @@ export class Signalling {
           return;
         }
         break;
+      case "lobby_waiting":
+        this.become({ name: "lobby", roomName: message.room_name });
+        break;
+      case "lobby_rejected":
+        this.end("lobby_rejected", message.reason);
+        return;
       case "room_closed":
         this.end("room_closed", "");
         return;
@@ -194,6 +203,7 @@ export class Signalling {
   private lost(code: number): void {
     this.socket = undefined;
     if (code === CLOSE.authFailed) return this.end("auth_failed", "");
+    if (code === CLOSE.removed) return this.end("kicked", "");
     if (code === CLOSE.replaced) return this.end("replaced", "");
     // Whoever stopped answering one client is not away for all: nobody else comes back at this moment.
     const alone = code === NO_ANSWER && this.current.name === "joined";

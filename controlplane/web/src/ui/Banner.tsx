@@ -56,6 +56,9 @@ export function Banner(props: {
     if (connection.name === "connecting") {
       return { state: "connecting", tone: "calm", text: "Connecting…" };
     }
+    if (connection.name === "lobby") {
+      return { state: "lobby", tone: "calm", text: `Waiting to be let in to “${connection.roomName}”…` };
+    }
     if (restarting) return { state: "media_restarted", tone: "warn", text: "The media server restarted. Sound and picture are coming back…" };
     if (mediaProblem !== undefined) {
       return { state: "media_refused", tone: "warn", text: `The server could not take this browser's media: ${mediaProblem}` };

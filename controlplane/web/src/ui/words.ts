@@ -46,6 +46,14 @@ const ERRORS: Readonly<Record<string, Words>> = {
     title: "You were removed from the meeting",
     text: "A host ended your participation.",
   },
+  lobby_rejected: {
+    title: "You were not let in",
+    text: "The host did not admit you to this meeting.",
+  },
+  banned: {
+    title: "You can't enter this meeting",
+    text: "A host has banned you from it.",
+  },
   room_closed: {
     title: "The meeting has ended",
     text: "It was closed for everybody.",

@@ -202,6 +202,7 @@ impl Router {
             Request::UpdateSession { session, .. }
             | Request::SetLabel { session, .. }
             | Request::CloseSession { session }
+            | Request::MoveSession { session, .. }
             | Request::SetSlot { session, .. }
             | Request::SetMuted { session, .. } => {
                 if session.core() >= self.cores {

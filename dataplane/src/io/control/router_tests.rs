@@ -64,8 +64,8 @@ fn request(router: &mut Router, connection: u64, id: u64, request: Request) -> V
 
 fn hello() -> Request {
     Request::Hello {
-        version_min: 1,
-        version_max: 1,
+        version_min: 2,
+        version_max: 2,
         build: "test".to_owned(),
     }
 }

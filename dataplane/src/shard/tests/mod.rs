@@ -6,6 +6,7 @@ mod forwarding;
 mod hearing;
 mod hostile;
 mod lifecycle;
+mod moving;
 mod paths;
 mod repair;
 mod scalable;

@@ -155,6 +155,31 @@ fn media_on_another_validated_path_moves_a_silent_one() {
 }
 
 #[test]
+fn a_bare_question_is_answered_only_where_it_is_wanted_and_not_without_end() {
+    let (mut world, ..) = two();
+    // RFC 8489 section 5: type, no attributes, cookie, transaction.
+    let mut question = [0; 20];
+    question[..8].copy_from_slice(&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42]);
+    question[8..].copy_from_slice(&[7; 12]);
+    let stranger = SocketAddr::from(([198, 51, 100, 1], 40_123));
+    world.receive(stranger, &mut question.clone());
+    assert_eq!(world.counter("drop_stun_unknown_user"), 1);
+    world.shard.answer_bare_stun();
+    world.sent.clear();
+    world.receive(stranger, &mut question.clone());
+    let (to, answer) = world.sent.last().expect("an answer").clone();
+    assert_eq!(to, stranger);
+    let answer = stun::Message::parse(&answer).expect("STUN");
+    assert_eq!(answer.class(), stun::Class::Success);
+    assert_eq!(answer.mapped_address(), Some(stranger));
+    for _ in 0..1000 {
+        world.receive(stranger, &mut question.clone());
+    }
+    assert_eq!(world.counter("stun_bare_answered"), 400);
+    assert_eq!(world.counter("drop_stun_rate"), 601);
+}
+
+#[test]
 fn checks_of_a_stranger_are_bounded_and_those_of_a_session_are_not() {
     let (mut world, ada, _bob) = two();
     let mut forged = ada.description.clone();

@@ -149,7 +149,12 @@ fn act(world: &mut World, random: &mut Random, peers: &mut [Peer], at: &mut [Has
             label: None,
             params: params(lines(random, who)),
         }),
-        4..=7 => world.ask(Request::SetMuted {
+        // Now and then to another room and back.
+        4 => world.ask(Request::MoveSession {
+            session,
+            room: RoomId::new(["rm_1", "rm_1_part"][random.below(2) as usize]).expect("valid"),
+        }),
+        5..=7 => world.ask(Request::SetMuted {
             session,
             track: track(who),
             muted: random.below(2) == 0,

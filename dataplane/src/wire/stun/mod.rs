@@ -14,8 +14,8 @@ use subtle::ConstantTimeEq;
 
 use super::{Malformed, crc32, u16_at, u32_at, u64_at};
 pub use write::{
-    BindingRequest, Role, write_binding_error, write_binding_indication, write_binding_request,
-    write_binding_success,
+    BindingRequest, Role, write_bare_success, write_binding_error, write_binding_indication,
+    write_binding_request, write_binding_success,
 };
 
 /// Bytes of the message header.

@@ -76,6 +76,18 @@ pub fn write_binding_success(
     finish(out, Some(password))
 }
 
+/// Writes the answer to a bare Binding request, which has no credentials (RFC 8489 section 12): the
+/// address it came from. Gives its length.
+pub fn write_bare_success(
+    buf: &mut [u8],
+    transaction_id: TransactionId,
+    mapped: SocketAddr,
+) -> Option<usize> {
+    let mut out = start(buf, BINDING_SUCCESS, transaction_id)?;
+    attribute::write_xor_address(&mut out, canonical(mapped), transaction_id)?;
+    finish(out, None)
+}
+
 /// Writes an error answer and gives its length. `code` is 300 to 699; `unknown` lists the attributes
 /// of a 420; an answer to a request whose integrity did not hold carries none itself
 /// (RFC 8489 section 9.1.3).
