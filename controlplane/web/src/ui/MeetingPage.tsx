@@ -31,6 +31,7 @@ const PLACES = 9;
 export function connectionWord(state: MeetingState): "connecting" | "connected" | "reconnecting" | "failed" {
   const { connection, media } = state;
   if (connection.name === "ended" || media === "failed") return "failed";
+  if (connection.name === "lobby") return "connecting";
   if (connection.name !== "joined") return connection.before ? "reconnecting" : "connecting";
   if (media === "connected") return "connected";
   return media === "interrupted" || state.restarting ? "reconnecting" : "connecting";

@@ -3,4 +3,4 @@
 /**
  * Codes of `error` messages.
  */
-export type ErrorCode = "auth_failed" | "bad_message" | "unknown_type" | "permission_denied" | "room_not_found" | "room_full" | "room_locked" | "password_required" | "password_wrong" | "not_joined" | "already_joined" | "participant_not_found" | "track_not_found" | "slot_not_found" | "sdp_invalid" | "rate_limited" | "replaced" | "media_unavailable" | "internal";
+export type ErrorCode = "auth_failed" | "bad_message" | "unknown_type" | "permission_denied" | "room_not_found" | "room_full" | "room_locked" | "password_required" | "password_wrong" | "not_joined" | "already_joined" | "participant_not_found" | "track_not_found" | "slot_not_found" | "message_not_found" | "breakout_not_found" | "banned" | "ban_not_found" | "conflict" | "sdp_invalid" | "rate_limited" | "replaced" | "media_unavailable" | "internal";

@@ -23,6 +23,10 @@ role: Role,
  */
 joined_at: string, 
 /**
+ * Whether it raised its hand.
+ */
+hand: boolean, 
+/**
  * What it publishes.
  */
 tracks: Array<Track>, };
