@@ -1,5 +1,6 @@
 //! A large event: two thousand clients in one room. Everybody is in within half a minute, what is said
-//! reaches all, and one who does not read holds nobody up.
+//! reaches all, and one who does not read holds nobody up. That such a one is closed in the end is in
+//! `signalling.rs`, where its queue fills sooner.
 //!
 //! Run apart from the other tests: it has the machine for itself.
 
@@ -148,22 +149,6 @@ async fn two_thousand_clients_in_one_room() {
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
     assert_eq!(latencies.len(), said * (GUESTS + VIEWERS));
 
-    // Whoever does not read is closed once its queue is full.
-    let closed = async {
-        loop {
-            host.ask(json!({"type": "chat", "text": "y".repeat(4_000)})).await;
-            if host.has_seen("participant_left").await {
-                break;
-            }
-            let (_, stats) = server.call("GET", "/stats", None).await;
-            if stats["websockets"].as_u64() == Some((GUESTS + VIEWERS + 1) as u64) {
-                break;
-            }
-        }
-    };
-    tokio::time::timeout(common::DEADLINE * 2, closed)
-        .await
-        .expect("the deaf one is closed");
     drop(deaf);
 
     let report = format!(
