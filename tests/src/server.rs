@@ -447,6 +447,10 @@ log_level = "debug"
 secret = "a secret of more than thirty-two bytes for tests"
 mode = "open"
 {auth}
+[api]
+# Tests ask again and again until something is there.
+requests_per_second = 10000
+burst = 10000
 [[api.keys]]
 key = "{key}"
 secret = "{secret}"

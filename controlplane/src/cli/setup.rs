@@ -355,7 +355,9 @@ mod tests {
         let answers = answers.expect("complete");
         assert_eq!(said, "");
         let config = parse(&render(&answers, "0123456789abcdef"));
-        assert!(config.is_err(), "a quote in a URL is no way into the file");
+        let config = config.expect("a quote in a URL is no way out of its line");
+        assert_eq!((config.auth.mode, config.server.port), (AuthMode::Token, 1));
+        assert_eq!(config.server.base_url, "https://a.example/\"x");
     }
 
     #[test]

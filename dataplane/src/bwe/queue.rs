@@ -124,7 +124,8 @@ impl Queue {
             return;
         };
         let age = packet.arrival.saturating_sub(spell.began);
-        if (0..SPELL).contains(&age) {
+        // Packets overtake each other.
+        if (-SPELL..SPELL).contains(&age) {
             spell.least = spell.least.min(delay);
             spell.arrived = spell.arrived.saturating_add(packet.bytes);
             return;
@@ -133,7 +134,7 @@ impl Queue {
         let same = |before: i64| before.saturating_sub(least).saturating_abs() <= SAME;
         let sent = packet.total.wrapping_sub(spell.sent);
         let arrives = spell.arrived as f64 >= ARRIVES * f64::from(sent);
-        let ended = (0..2 * SPELL).contains(&age) && arrives;
+        let ended = (SPELL..2 * SPELL).contains(&age) && arrives;
         if ended && spell.before.is_some_and(same) {
             self.base.set(packet.arrival, least);
         }

@@ -167,6 +167,7 @@ fn a_bare_question_is_answered_only_where_it_is_wanted_and_not_without_end() {
     world.shard.answer_bare_stun();
     world.sent.clear();
     world.receive(stranger, &mut question.clone());
+    world.gather();
     let (to, answer) = world.sent.last().expect("an answer").clone();
     assert_eq!(to, stranger);
     let answer = stun::Message::parse(&answer).expect("STUN");
