@@ -83,14 +83,14 @@ pub(super) fn finish(mut api: OpenApi) -> OpenApi {
         ];
         for (method, operation) in operations {
             if let Some(operation) = operation {
-                complete(method, operation);
+                complete(&method, operation);
             }
         }
     }
     api
 }
 
-fn complete(method: HttpMethod, operation: &mut Operation) {
+fn complete(method: &HttpMethod, operation: &mut Operation) {
     let open = operation.security.is_some();
     let mut errors = ALWAYS.to_vec();
     if open {
@@ -109,7 +109,7 @@ fn complete(method: HttpMethod, operation: &mut Operation) {
     {
         errors.extend(WITH_BODY);
     }
-    if method == HttpMethod::Post && !open {
+    if *method == HttpMethod::Post && !open {
         parameters.push(idempotency_key());
         errors.push((422, "A value is out of bounds"));
     }

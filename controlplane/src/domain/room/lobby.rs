@@ -117,7 +117,7 @@ impl Room {
     }
 
     /// A message of somebody who waits: it can leave, and nothing else.
-    pub(super) fn from_lobby(
+    pub(super) fn on_lobby_message(
         &mut self,
         identity: &Identity,
         re: Option<serde_json::Value>,

@@ -245,7 +245,7 @@ impl Room {
                         );
                     }
                 } else if self.waits_by(&identity, connection) {
-                    self.from_lobby(&identity, re, &message);
+                    self.on_lobby_message(&identity, re, &message);
                 }
             }
             Command::Disconnected {
