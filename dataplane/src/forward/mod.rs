@@ -7,6 +7,7 @@ pub mod dynacast;
 pub mod flow;
 pub mod inspect;
 pub mod keyframe;
+pub mod layer_stream;
 pub mod layers;
 pub mod projection;
 pub mod publication;

@@ -11,15 +11,16 @@ use kall_shared::media::{Codec, CodecParams, Kind, PublishParams, Source};
 
 use crate::codec::dependency_descriptor::Mandatory;
 use crate::codec::{FrameSize, h264};
-use crate::forward::dependencies::{Announced, Dependencies, Told};
+use crate::forward::dependencies::{Announced, Told};
 use crate::forward::dynacast::Dynacast;
 use crate::forward::flow::Flow;
 use crate::forward::keyframe::{KeyframeGate, Meanwhile, SPACING_HIGH, SPACING_LOW};
+use crate::forward::layer_stream::LayerStream;
 use crate::forward::layers::{LAYERS_MAX, LayerView, Ranks, TrackView};
 use crate::forward::rewriter::SourceId;
+use crate::rtp::PacketMeta;
 use crate::rtp::nack_generator::Noted;
 use crate::rtp::packet_ring::NotKept;
-use crate::rtp::{NackGenerator, PacketMeta, PacketRing, PictureIdUnwrapper, RecvStream};
 use crate::shard::slab::Key;
 use crate::time::Time;
 
@@ -60,30 +61,6 @@ impl Subscriber {
     pub fn takes_any(&self) -> bool {
         self.layers != 0
     }
-}
-
-/// What one layer has once its first packet came.
-#[derive(Debug)]
-pub struct LayerStream {
-    /// Its name for rewriters: a stream that began anew has another.
-    pub source: SourceId,
-    /// Reports and the unwrapping of numbers.
-    pub recv: RecvStream,
-    /// What is missing.
-    pub nack: NackGenerator,
-    /// The newest packets.
-    pub ring: PacketRing,
-    picture: PictureIdUnwrapper,
-    /// Packets below this number were sent while the track was muted, and stay where they are.
-    pub forward_from: u64,
-    /// Its codec as the publisher sends it.
-    pub codec: CodecParams,
-    /// The newest parameter sets, of a codec that has them.
-    pub parameter_sets: Option<Box<h264::ParameterSets>>,
-    /// What its dependency descriptors are read by (AV1).
-    pub dependencies: Dependencies,
-    /// Whether the layers of its track are spatial layers of this one stream.
-    pub scalable: bool,
 }
 
 /// One encoding of a track.
@@ -297,18 +274,7 @@ impl Publication {
                 .is_none_or(|stream| stream.recv.ssrc() != ssrc)
         {
             first_of_stream = true;
-            layer.stream = Some(LayerStream {
-                source: sources.next(),
-                recv: RecvStream::new(ssrc, packet.codec.codec.clock_rate()),
-                nack: NackGenerator::new(kind),
-                ring: PacketRing::new(kind),
-                picture: PictureIdUnwrapper::new(),
-                forward_from: 0,
-                codec: packet.codec,
-                parameter_sets: None,
-                dependencies: Dependencies::default(),
-                scalable: false,
-            });
+            layer.stream = Some(LayerStream::new(sources.next(), ssrc, kind, packet.codec));
         }
         let Some(stream) = &mut layer.stream else {
             return Taken::NoStream;
@@ -374,6 +340,9 @@ impl Publication {
         match stream.ring.insert_described(meta, descriptor, packet.payload) {
             Ok(()) => {}
             Err(NotKept::Duplicate | NotKept::TooOld | NotKept::TooLong) => return Taken::Duplicate,
+        }
+        if late && told.announced.is_some() {
+            told.broken |= stream.describe_again(now, seq);
         }
         let noted = stream.nack.on_packet(now, seq, recovered);
         if meta.keyframe_start {

@@ -10,7 +10,7 @@ use kall_shared::link::SlotReason;
 use kall_shared::media::{Codec, CodecParams, Kind, SlotWish};
 
 use crate::forward::keyframe::SubscriberLimit;
-use crate::forward::publication::LayerStream;
+use crate::forward::layer_stream::LayerStream;
 use crate::forward::rewriter::{FIRST_SEQ_END, Out, Relation, Rewriter, SourceId, Withheld};
 use crate::forward::spatial::SpatialLayers;
 use crate::forward::templates::TemplateIds;
@@ -84,6 +84,13 @@ pub struct SlotCounts {
     pub layer_changes: u64,
 }
 
+/// The spatial layers of one source.
+#[derive(Debug, Clone, Copy)]
+struct Spatial {
+    source: SourceId,
+    layers: SpatialLayers,
+}
+
 /// One receiving line.
 #[derive(Debug)]
 pub struct Slot {
@@ -117,7 +124,9 @@ pub struct Slot {
     /// The layer shown last.
     layer: u8,
     /// The spatial layers of the current source; none where it has a single one.
-    spatial: Option<SpatialLayers>,
+    spatial: Option<Spatial>,
+    /// Those of the source before, for what of it comes late.
+    spatial_before: Option<Spatial>,
     /// Template ids of dependency descriptors.
     templates: TemplateIds,
     /// Which decode targets go on has changed, and was not said yet.
@@ -178,6 +187,7 @@ impl Slot {
             newest: (0, i64::MIN),
             layer: 0,
             spatial: None,
+            spatial_before: None,
             templates: TemplateIds::default(),
             untold: false,
             paused: false,
@@ -339,7 +349,7 @@ impl Slot {
     #[must_use]
     pub fn needs_keyframe(&self) -> bool {
         let Some(aim) = self.aim else { return false };
-        let can_fall = self.spatial.is_some_and(|own| own.can_fall(aim.layer));
+        let can_fall = self.spatial.is_some_and(|own| own.layers.can_fall(aim.layer));
         self.shown_layer()
             .is_none_or(|shown| shown != aim.layer && !can_fall)
     }
@@ -390,14 +400,16 @@ impl Slot {
             // Above what lacks nothing, what comes can't be decoded.
             let held = stream.dependencies.highest_held(aim.layer);
             turned = self.follow_spatial(Aim { layer: held, ..aim }, source, meta);
-            let own = self.spatial.filter(|_| self.shows(source)).unwrap_or_else(|| {
-                // Were this the key picture it waits for.
-                SpatialLayers::begin(meta, aim.layer)
-            });
+            let shows = self.shows(source);
+            let own = self.spatial_of(source).filter(|_| shows || !meta.keyframe_start);
+            // Were this the key picture it waits for.
+            let own = own.unwrap_or_else(|| SpatialLayers::begin(meta, aim.layer));
             marked.marker |= own.ends_picture(meta);
-            if self.shows(source) && !own.includes(meta) {
-                self.is_thinned_out(aim, own.layer(), meta);
-                self.rewriter.leave_out(source, meta);
+            if !own.includes(meta) {
+                if shows {
+                    self.is_thinned_out(aim, own.layer(), meta);
+                    self.rewriter.leave_out(source, meta);
+                }
                 return Err(Withheld::Dropped);
             }
         }
@@ -415,8 +427,8 @@ impl Slot {
         let sr = stream.recv.sr_pair();
         let mut out = self.rewriter.rewrite(meta.arrival, source, meta, sr)?;
         if out.switched {
-            self.spatial = stream.scalable.then(|| SpatialLayers::begin(meta, aim.layer));
-            let layer = self.spatial.map_or(layer, |own| own.layer());
+            self.enter_spatial(source, stream.scalable, meta, aim);
+            let layer = self.spatial.map_or(layer, |own| own.layers.layer());
             self.counts.layer_changes += u64::from(self.fed_by == Some(publication) && layer != self.layer);
             self.fed_by = Some(publication);
             self.layer = layer;
@@ -433,6 +445,30 @@ impl Slot {
         Ok(out)
     }
 
+    /// The spatial layers of a source that is shown or was before.
+    fn spatial_of(&self, source: SourceId) -> Option<SpatialLayers> {
+        let mut known = [self.spatial, self.spatial_before].into_iter().flatten();
+        known
+            .find(|known| known.source == source)
+            .map(|known| known.layers)
+    }
+
+    /// Begins with the key picture of a source.
+    fn enter_spatial(&mut self, source: SourceId, scalable: bool, meta: &PacketMeta, aim: Aim) {
+        let before = self.spatial.take();
+        let same = before.filter(|before| before.source == source);
+        self.spatial = scalable.then(|| Spatial {
+            source,
+            layers: match same {
+                Some(same) => same.layers.resume(meta, aim.layer),
+                None => SpatialLayers::begin(meta, aim.layer),
+            },
+        });
+        if same.is_none() {
+            self.spatial_before = before;
+        }
+    }
+
     /// Follows the aim through the spatial layers of the current source. True when another is shown from this packet on.
     fn follow_spatial(&mut self, aim: Aim, source: SourceId, meta: &PacketMeta) -> bool {
         if !self.shows(source) {
@@ -440,11 +476,12 @@ impl Slot {
         }
         let shown = self.layer;
         // A stream that had a single spatial layer so far goes on with its lowest.
-        let own = self
-            .spatial
-            .get_or_insert_with(|| SpatialLayers::found(meta, shown));
-        let turned = own.follow(meta, aim.layer);
-        self.layer = own.layer();
+        let own = self.spatial.get_or_insert_with(|| Spatial {
+            source,
+            layers: SpatialLayers::found(meta, shown),
+        });
+        let turned = own.layers.follow(meta, aim.layer);
+        self.layer = own.layers.layer();
         if turned {
             self.counts.layer_changes += 1;
             self.untold = true;
@@ -462,7 +499,9 @@ impl Slot {
             if meta.keyframe_start {
                 self.templates.on_structure(stream.source, structure);
             }
-            let shown = self.spatial.map_or(self.layer, |own| own.layer_at(meta.seq));
+            let shown = self
+                .spatial
+                .map_or(self.layer, |own| own.layers.layer_at(meta.seq));
             // Of layers that depend in key pictures only, the first packet of others is of a layer that is left out.
             let says = meta.start_of_frame || self.untold;
             if stream.scalable && shown + 1 < structure.spatial_layers() && says {

@@ -37,6 +37,17 @@ impl SpatialLayers {
         }
     }
 
+    /// The source goes on with another key picture after a pause: what was sent before it is of before.
+    #[must_use]
+    pub fn resume(self, meta: &PacketMeta, aim: u8) -> Self {
+        let mut turns = self.turns;
+        turns.turn(meta.seq, best(meta, aim));
+        Self {
+            turns,
+            ..Self::begin(meta, aim)
+        }
+    }
+
     /// A source that is shown already turns out to have several layers: it goes on with the one shown.
     #[must_use]
     pub fn found(meta: &PacketMeta, shown: u8) -> Self {
@@ -282,6 +293,20 @@ mod tests {
         assert_eq!(layers.layer(), 0);
         assert!(!layers.follow(&late[2], 0));
         assert!(layers.includes(&late[2]) && layers.ends_picture(&late[2]));
+    }
+
+    #[test]
+    fn a_pause_forgets_nothing_of_before() {
+        let mut encoder = Encoder { seq: 10, full: false };
+        let first = encoder.picture(true);
+        let mut layers = SpatialLayers::begin(&first[0], 2);
+        shown(&mut layers, first, 2);
+        let late = encoder.picture(false);
+        let key = encoder.picture(true);
+        let layers = layers.resume(&key[0], 0);
+        assert_eq!(layers.layer(), 0);
+        assert!(layers.includes(&key[0]) && layers.ends_picture(&key[0]));
+        assert!(!layers.includes(&late[0]) && layers.includes(&late[2]));
     }
 
     #[test]

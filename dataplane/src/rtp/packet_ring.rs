@@ -191,6 +191,15 @@ impl PacketRing {
         Ok(())
     }
 
+    /// Writes what is known of a packet by now, if it is still there: what describes it came after it.
+    pub fn redescribe(&mut self, meta: PacketMeta) {
+        let index = self.index(meta.seq);
+        let there = self.metas[index].as_mut();
+        if let Some(there) = there.filter(|there| there.seq == meta.seq) {
+            *there = meta;
+        }
+    }
+
     /// The packet with this number, if it came and is still there.
     #[must_use]
     pub fn get(&self, seq: u64) -> Option<(&PacketMeta, &[u8])> {
