@@ -80,33 +80,52 @@ findings() {
 # The number after `cov:` or `ft:` in the lines of the log that match $2; the last of them.
 measure() { sed -n "s/^#[0-9]*\s\+$2\b.* $3: \([0-9]*\).*/\1/p" "$1" | tail -n 1; }
 
-for target in "${targets[@]}"; do
-    if [ -z "$(find "seeds/$target" -type f 2>/dev/null)" ]; then
-        problem "$target has no seeds in seeds/$target"
-        failed=$((failed + 1))
-        continue
-    fi
+# Fuzzes target $1; what it says and its status are left in the work folder.
+fuzz() {
+    local target=$1 longest max_len status=0
     longest=$(find "seeds/$target" -type f -printf '%s\n' | sort -n | tail -n 1)
     max_len=$((longest > INPUT_MAX ? longest : INPUT_MAX))
     # A fresh corpus each time, or a well-fed one would have nothing left to learn.
     mkdir -p "$work/$target" "artifacts/$target"
-    log=$work/$target.log
     touch "$work/$target.begun"
-    if ! cargo fuzz run -s "$SANITIZER" "$target" "$work/$target" "seeds/$target" -- \
+    cargo fuzz run -s "$SANITIZER" "$target" "$work/$target" "seeds/$target" -- \
         -max_total_time="$seconds" -max_len=$max_len -timeout=$TIMEOUT -rss_limit_mb=1024 \
-        -print_final_stats=1 >"$log" 2>&1; then
+        -print_final_stats=1 >"$work/$target.log" 2>&1 || status=$?
+    echo $status >"$work/$target.status"
+}
+
+seeded=()
+for target in "${targets[@]}"; do
+    if [ -n "$(find "seeds/$target" -type f 2>/dev/null)" ]; then
+        seeded+=("$target")
+    else
+        problem "$target has no seeds in seeds/$target"
+        failed=$((failed + 1))
+    fi
+done
+
+# One for each core.
+for target in "${seeded[@]}"; do
+    while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+    fuzz "$target" &
+done
+wait
+
+for target in "${seeded[@]}"; do
+    log=$work/$target.log
+    if [ "$(cat "$work/$target.status" 2>/dev/null)" != 0 ]; then
         tail -n 40 "$log" >&2
         findings "$target" >&2
         problem "$target: a finding, see above and artifacts/$target"
         failed=$((failed + 1))
         continue
     fi
-    seeded=$(measure "$log" INITED cov) reached=$(measure "$log" DONE cov)
+    before=$(measure "$log" INITED cov) reached=$(measure "$log" DONE cov)
     learnt=$(measure "$log" DONE ft) known=$(measure "$log" INITED ft)
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     printf 'fuzz: %-12s %11s runs, coverage %s -> %s, features %s -> %s\n' \
-        "$target" "${runs:-?}" "${seeded:-?}" "${reached:-?}" "${known:-?}" "${learnt:-?}"
-    if [ "${reached:-0}" -gt "${seeded:-0}" ]; then
+        "$target" "${runs:-?}" "${before:-?}" "${reached:-?}" "${known:-?}" "${learnt:-?}"
+    if [ "${reached:-0}" -gt "${before:-0}" ]; then
         passed=$((passed + 1))
     else
         problem "$target: coverage did not grow beyond its seeds"
