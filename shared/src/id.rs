@@ -14,7 +14,7 @@ macro_rules! bounded_text_id {
         pub struct $name(String);
 
         impl $name {
-            /// The longest value, in bytes.
+            /// The longest value, in characters.
             pub const MAX_LEN: usize = $max;
 
             /// Checks length and alphabet.
@@ -24,10 +24,10 @@ macro_rules! bounded_text_id {
             pub fn new(text: impl Into<String>) -> Result<Self, InvalidValue> {
                 let text = text.into();
                 let allowed: fn(char) -> bool = $allowed;
-                if text.is_empty() || text.len() > Self::MAX_LEN || !text.chars().all(allowed) {
+                if text.is_empty() || text.chars().count() > Self::MAX_LEN || !text.chars().all(allowed) {
                     return Err(InvalidValue::new(
                         $field,
-                        format!("1 to {} bytes of {}", Self::MAX_LEN, $words),
+                        format!("1 to {} characters: {}", Self::MAX_LEN, $words),
                     ));
                 }
                 Ok(Self(text))

@@ -66,8 +66,9 @@ pub fn is_slug(text: &str) -> bool {
 /// # Errors
 /// What is allowed.
 pub fn display_name(name: &str) -> Result<String, &'static str> {
+    let given = name.chars().count();
     let name = name.trim();
-    if name.is_empty() || name.chars().count() > limits::NAME || name.chars().any(char::is_control) {
+    if name.is_empty() || given > limits::NAME || name.chars().any(char::is_control) {
         return Err("name: 1 to 64 printable characters");
     }
     Ok(name.to_owned())

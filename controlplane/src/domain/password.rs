@@ -3,6 +3,7 @@
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use kall_shared::signalling::limits;
 
 /// What a newcomer gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,19 @@ pub enum Check {
     Wrong,
     /// The right one.
     Right,
+}
+
+/// What was given, if it is short enough to be looked at; empty is none.
+///
+/// # Errors
+/// What is allowed.
+pub fn bounded(given: Option<String>) -> Result<Option<String>, String> {
+    match given.filter(|password| !password.is_empty()) {
+        Some(password) if password.chars().count() > limits::PASSWORD => {
+            Err(format!("password: at most {} characters", limits::PASSWORD))
+        }
+        given => Ok(given),
+    }
 }
 
 /// Hashes a password with a fresh salt.
@@ -53,6 +67,14 @@ pub async fn check(given: Option<String>, hash: Option<String>) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_too_long_is_not_looked_at() {
+        let longest = "ä".repeat(limits::PASSWORD);
+        assert_eq!(bounded(Some(longest.clone())), Ok(Some(longest.clone())));
+        assert!(bounded(Some(longest + "a")).is_err());
+        assert_eq!(bounded(Some(String::new())), Ok(None));
+    }
 
     #[tokio::test]
     async fn only_the_right_password_passes() {

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use sqlx::error::ErrorKind;
 
-use super::{Store, StoreError, on};
+use super::{Store, StoreError, execute, on};
 
 /// What a ban goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,14 +48,12 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn revoke_token(&self, jti: &str, expires_at: i64) -> Result<(), StoreError> {
-        on!(self, pool => sqlx::query(
-                "INSERT INTO revoked_tokens (jti, expires_at) VALUES ($1, $2) ON CONFLICT (jti) DO NOTHING",
-            )
-            .bind(jti)
-            .bind(expires_at)
-            .execute(pool)
-            .await
-            .map(drop))?;
+        execute!(
+            self,
+            "INSERT INTO revoked_tokens (jti, expires_at) VALUES ($1, $2) ON CONFLICT (jti) DO NOTHING",
+            jti,
+            expires_at
+        )?;
         Ok(())
     }
 
@@ -78,11 +76,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn forget_revoked(&self, now: i64) -> Result<(), StoreError> {
-        on!(self, pool => sqlx::query("DELETE FROM revoked_tokens WHERE expires_at < $1")
-            .bind(now)
-            .execute(pool)
-            .await
-            .map(drop))?;
+        execute!(self, "DELETE FROM revoked_tokens WHERE expires_at < $1", now)?;
         Ok(())
     }
 
@@ -91,21 +85,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn insert_ban(&self, ban: &BanRow) -> Result<bool, StoreError> {
-        let done = on!(self, pool => sqlx::query(
-                "INSERT INTO bans (id, room_id, kind, value, created_by, created_at) \
+        let done = execute!(
+            self,
+            "INSERT INTO bans (id, room_id, kind, value, created_by, created_at) \
                  VALUES ($1, $2, $3, $4, $5, $6)",
-            )
-            .bind(&ban.id)
-            .bind(&ban.room_id)
-            .bind(&ban.kind)
-            .bind(&ban.value)
-            .bind(&ban.created_by)
-            .bind(ban.created_at)
-            .execute(pool)
-            .await
-            .map(drop));
+            &ban.id,
+            &ban.room_id,
+            &ban.kind,
+            &ban.value,
+            &ban.created_by,
+            ban.created_at
+        );
         match done {
-            Ok(()) => Ok(true),
+            Ok(_) => Ok(true),
             Err(sqlx::Error::Database(error)) if error.kind() == ErrorKind::UniqueViolation => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -130,12 +122,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn delete_ban(&self, room: &str, id: &str) -> Result<bool, StoreError> {
-        let deleted = on!(self, pool => sqlx::query("DELETE FROM bans WHERE room_id = $1 AND id = $2")
-            .bind(room)
-            .bind(id)
-            .execute(pool)
-            .await
-            .map(|done| done.rows_affected()))?;
+        let deleted = execute!(self, "DELETE FROM bans WHERE room_id = $1 AND id = $2", room, id)?;
         Ok(deleted > 0)
     }
 }

@@ -1,6 +1,6 @@
 //! Queries on breakout rooms, which are kept as one document for each room.
 
-use super::{Store, StoreError, on};
+use super::{Store, StoreError, execute, on};
 
 impl Store {
     /// The document of a room, if it has breakout rooms.
@@ -21,22 +21,16 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn keep_breakouts(&self, room: &str, state: Option<&str>) -> Result<(), StoreError> {
-        match state {
-            Some(state) => on!(self, pool => sqlx::query(
-                    "INSERT INTO breakouts (room_id, state) VALUES ($1, $2) \
+        let _rows = match state {
+            Some(state) => execute!(
+                self,
+                "INSERT INTO breakouts (room_id, state) VALUES ($1, $2) \
                      ON CONFLICT (room_id) DO UPDATE SET state = excluded.state",
-                )
-                .bind(room)
-                .bind(state)
-                .execute(pool)
-                .await
-                .map(drop))?,
-            None => on!(self, pool => sqlx::query("DELETE FROM breakouts WHERE room_id = $1")
-                .bind(room)
-                .execute(pool)
-                .await
-                .map(drop))?,
-        }
+                room,
+                state
+            )?,
+            None => execute!(self, "DELETE FROM breakouts WHERE room_id = $1", room)?,
+        };
         Ok(())
     }
 }

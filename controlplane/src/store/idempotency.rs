@@ -1,6 +1,6 @@
 //! Queries on answers that are given again to a repeated `Idempotency-Key`.
 
-use super::{Store, StoreError, on};
+use super::{Store, StoreError, execute, on};
 
 /// What became of the wish to be the first with a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,25 +35,21 @@ impl Store {
         now: i64,
         (dead_before, old_before): (i64, i64),
     ) -> Result<Claim, StoreError> {
-        on!(self, pool => sqlx::query(
-                "DELETE FROM idempotency WHERE created_at < $1 OR (status IS NULL AND created_at < $2)",
-            )
-            .bind(old_before)
-            .bind(dead_before)
-            .execute(pool)
-            .await
-            .map(drop))?;
-        let inserted = on!(self, pool => sqlx::query(
-                "INSERT INTO idempotency (caller, name, fingerprint, created_at) VALUES ($1, $2, $3, $4) \
+        execute!(
+            self,
+            "DELETE FROM idempotency WHERE created_at < $1 OR (status IS NULL AND created_at < $2)",
+            old_before,
+            dead_before
+        )?;
+        let inserted = execute!(
+            self,
+            "INSERT INTO idempotency (caller, name, fingerprint, created_at) VALUES ($1, $2, $3, $4) \
                  ON CONFLICT (caller, name) DO NOTHING",
-            )
-            .bind(caller)
-            .bind(name)
-            .bind(fingerprint)
-            .bind(now)
-            .execute(pool)
-            .await
-            .map(|done| done.rows_affected()))?;
+            caller,
+            name,
+            fingerprint,
+            now
+        )?;
         if inserted > 0 {
             return Ok(Claim::First);
         }
@@ -82,16 +78,14 @@ impl Store {
         status: u16,
         answer: &str,
     ) -> Result<(), StoreError> {
-        on!(self, pool => sqlx::query(
-                "UPDATE idempotency SET status = $3, answer = $4 WHERE caller = $1 AND name = $2",
-            )
-            .bind(caller)
-            .bind(name)
-            .bind(i64::from(status))
-            .bind(answer)
-            .execute(pool)
-            .await
-            .map(drop))?;
+        execute!(
+            self,
+            "UPDATE idempotency SET status = $3, answer = $4 WHERE caller = $1 AND name = $2",
+            caller,
+            name,
+            i64::from(status),
+            answer
+        )?;
         Ok(())
     }
 
@@ -100,12 +94,12 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn release(&self, (caller, name): (&str, &str)) -> Result<(), StoreError> {
-        on!(self, pool => sqlx::query("DELETE FROM idempotency WHERE caller = $1 AND name = $2 AND status IS NULL")
-            .bind(caller)
-            .bind(name)
-            .execute(pool)
-            .await
-            .map(drop))?;
+        execute!(
+            self,
+            "DELETE FROM idempotency WHERE caller = $1 AND name = $2 AND status IS NULL",
+            caller,
+            name
+        )?;
         Ok(())
     }
 }

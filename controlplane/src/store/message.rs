@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::{Store, StoreError, on};
+use super::{Store, StoreError, execute, on};
 
 /// A message to be kept.
 #[derive(Debug, Clone)]
@@ -69,22 +69,20 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn insert_message(&self, message: &NewMessage) -> Result<(), StoreError> {
-        on!(self, pool => sqlx::query(
-                "INSERT INTO messages (id, room_id, number, place, sender, name, recipient, body, sent_at) \
+        execute!(
+            self,
+            "INSERT INTO messages (id, room_id, number, place, sender, name, recipient, body, sent_at) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            )
-            .bind(&message.id)
-            .bind(&message.room_id)
-            .bind(message.number)
-            .bind(&message.place)
-            .bind(&message.sender)
-            .bind(&message.name)
-            .bind(&message.recipient)
-            .bind(&message.body)
-            .bind(message.sent_at)
-            .execute(pool)
-            .await
-            .map(drop))?;
+            &message.id,
+            &message.room_id,
+            message.number,
+            &message.place,
+            &message.sender,
+            &message.name,
+            &message.recipient,
+            &message.body,
+            message.sent_at
+        )?;
         Ok(())
     }
 
@@ -150,31 +148,33 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn edit_message(&self, id: &str, body: &str, at: i64) -> Result<(), StoreError> {
-        on!(self, pool => sqlx::query("UPDATE messages SET body = $2, edited_at = $3 WHERE id = $1")
-            .bind(id)
-            .bind(body)
-            .bind(at)
-            .execute(pool)
-            .await
-            .map(drop))?;
+        execute!(
+            self,
+            "UPDATE messages SET body = $2, edited_at = $3 WHERE id = $1",
+            id,
+            body,
+            at
+        )?;
         Ok(())
     }
 
-    /// Takes a message back: its place stays, its text and reactions go.
+    /// Takes a message back: its place stays, its text and reactions go together.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn delete_message(&self, id: &str) -> Result<(), StoreError> {
-        on!(self, pool => sqlx::query("UPDATE messages SET body = '', deleted = TRUE WHERE id = $1")
-            .bind(id)
-            .execute(pool)
-            .await
-            .map(drop))?;
-        on!(self, pool => sqlx::query("DELETE FROM reactions WHERE message_id = $1")
-            .bind(id)
-            .execute(pool)
-            .await
-            .map(drop))?;
+        on!(self, pool => {
+            let mut both = pool.begin().await?;
+            sqlx::query("UPDATE messages SET body = '', deleted = TRUE WHERE id = $1")
+                .bind(id)
+                .execute(&mut *both)
+                .await?;
+            sqlx::query("DELETE FROM reactions WHERE message_id = $1")
+                .bind(id)
+                .execute(&mut *both)
+                .await?;
+            both.commit().await?;
+        });
         Ok(())
     }
 
@@ -183,11 +183,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn forget_messages(&self, room: &str) -> Result<(), StoreError> {
-        on!(self, pool => sqlx::query("DELETE FROM messages WHERE room_id = $1")
-            .bind(room)
-            .execute(pool)
-            .await
-            .map(drop))?;
+        execute!(self, "DELETE FROM messages WHERE room_id = $1", room)?;
         Ok(())
     }
 
@@ -196,16 +192,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn insert_reaction(&self, reaction: &ReactionRow) -> Result<bool, StoreError> {
-        let inserted = on!(self, pool => sqlx::query(
-                "INSERT INTO reactions (message_id, sender, emoji) VALUES ($1, $2, $3) \
+        let inserted = execute!(
+            self,
+            "INSERT INTO reactions (message_id, sender, emoji) VALUES ($1, $2, $3) \
                  ON CONFLICT (message_id, emoji, sender) DO NOTHING",
-            )
-            .bind(&reaction.message_id)
-            .bind(&reaction.sender)
-            .bind(&reaction.emoji)
-            .execute(pool)
-            .await
-            .map(|done| done.rows_affected()))?;
+            &reaction.message_id,
+            &reaction.sender,
+            &reaction.emoji
+        )?;
         Ok(inserted > 0)
     }
 
@@ -214,15 +208,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn delete_reaction(&self, reaction: &ReactionRow) -> Result<bool, StoreError> {
-        let deleted = on!(self, pool => sqlx::query(
-                "DELETE FROM reactions WHERE message_id = $1 AND sender = $2 AND emoji = $3",
-            )
-            .bind(&reaction.message_id)
-            .bind(&reaction.sender)
-            .bind(&reaction.emoji)
-            .execute(pool)
-            .await
-            .map(|done| done.rows_affected()))?;
+        let deleted = execute!(
+            self,
+            "DELETE FROM reactions WHERE message_id = $1 AND sender = $2 AND emoji = $3",
+            &reaction.message_id,
+            &reaction.sender,
+            &reaction.emoji
+        )?;
         Ok(deleted > 0)
     }
 

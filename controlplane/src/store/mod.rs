@@ -75,6 +75,18 @@ macro_rules! on {
 }
 pub(crate) use on;
 
+/// Runs a statement with its values in order, and tells how many rows it touched.
+macro_rules! execute {
+    ($store:expr, $sql:expr $(, $value:expr)* $(,)?) => {
+        $crate::store::on!($store, pool => sqlx::query($sql)
+            $(.bind($value))*
+            .execute(pool)
+            .await
+            .map(|done| done.rows_affected()))
+    };
+}
+pub(crate) use execute;
+
 /// How busy the pool is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolFigures {
@@ -140,7 +152,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        on!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop))?;
+        execute!(self, "SELECT 1")?;
         Ok(())
     }
 

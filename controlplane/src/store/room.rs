@@ -4,7 +4,7 @@ use kall_shared::signalling::AuthMode;
 use sqlx::FromRow;
 use sqlx::error::ErrorKind;
 
-use super::{Store, StoreError, on};
+use super::{Store, StoreError, execute, on};
 
 /// Whether a room takes participants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,26 +127,24 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn insert_room(&self, room: &NewRoom) -> Result<Option<RoomRow>, StoreError> {
-        let done = on!(self, pool => sqlx::query(
-                "INSERT INTO rooms (id, slug, name, status, max_participants, password_hash, \
+        let done = execute!(
+            self,
+            "INSERT INTO rooms (id, slug, name, status, max_participants, password_hash, \
                  lobby_enabled, recording_enabled, mode, chat_history, created_at) \
                  VALUES ($1, $2, $3, 'active', $4, $5, $6, $7, $8, $9, $10)",
-            )
-            .bind(&room.id)
-            .bind(&room.slug)
-            .bind(&room.name)
-            .bind(i64::from(room.max_participants))
-            .bind(&room.password_hash)
-            .bind(room.lobby_enabled)
-            .bind(room.recording_enabled)
-            .bind(room.mode.map(mode_name))
-            .bind(room.chat_history)
-            .bind(room.created_at)
-            .execute(pool)
-            .await
-            .map(drop));
+            &room.id,
+            &room.slug,
+            &room.name,
+            i64::from(room.max_participants),
+            &room.password_hash,
+            room.lobby_enabled,
+            room.recording_enabled,
+            room.mode.map(mode_name),
+            room.chat_history,
+            room.created_at
+        );
         match done {
-            Ok(()) => self.room(&room.id).await,
+            Ok(_) => self.room(&room.id).await,
             Err(sqlx::Error::Database(error)) if error.kind() == ErrorKind::UniqueViolation => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -202,22 +200,20 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn update_room(&self, row: &RoomRow) -> Result<(), StoreError> {
-        on!(self, pool => sqlx::query(
-                "UPDATE rooms SET name = $2, max_participants = $3, password_hash = $4, locked = $5, \
+        execute!(
+            self,
+            "UPDATE rooms SET name = $2, max_participants = $3, password_hash = $4, locked = $5, \
                  lobby_enabled = $6, recording_enabled = $7, mode = $8, chat_history = $9 WHERE id = $1",
-            )
-            .bind(&row.id)
-            .bind(&row.name)
-            .bind(row.max_participants)
-            .bind(&row.password_hash)
-            .bind(row.locked)
-            .bind(row.lobby_enabled)
-            .bind(row.recording_enabled)
-            .bind(&row.mode)
-            .bind(row.chat_history)
-            .execute(pool)
-            .await
-            .map(drop))?;
+            &row.id,
+            &row.name,
+            row.max_participants,
+            &row.password_hash,
+            row.locked,
+            row.lobby_enabled,
+            row.recording_enabled,
+            &row.mode,
+            row.chat_history
+        )?;
         Ok(())
     }
 
@@ -226,14 +222,12 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn close_room(&self, id: &str, at: i64) -> Result<bool, StoreError> {
-        let closed = on!(self, pool => sqlx::query(
-                "UPDATE rooms SET status = 'closed', closed_at = $2 WHERE id = $1 AND status = 'active'",
-            )
-            .bind(id)
-            .bind(at)
-            .execute(pool)
-            .await
-            .map(|done| done.rows_affected()))?;
+        let closed = execute!(
+            self,
+            "UPDATE rooms SET status = 'closed', closed_at = $2 WHERE id = $1 AND status = 'active'",
+            id,
+            at
+        )?;
         Ok(closed > 0)
     }
 
@@ -242,11 +236,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn reopen_room(&self, id: &str) -> Result<(), StoreError> {
-        on!(self, pool => sqlx::query("UPDATE rooms SET status = 'active', closed_at = NULL WHERE id = $1")
-            .bind(id)
-            .execute(pool)
-            .await
-            .map(drop))?;
+        execute!(
+            self,
+            "UPDATE rooms SET status = 'active', closed_at = NULL WHERE id = $1",
+            id
+        )?;
         Ok(())
     }
 }

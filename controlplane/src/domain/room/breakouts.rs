@@ -116,17 +116,17 @@ impl Room {
         given: Vec<String>,
         assign: BreakoutAssign,
     ) -> Result<(), Rejection> {
+        let named = given.len();
+        if named > limits::BREAKOUTS {
+            let message = format!("names: at most {}", limits::BREAKOUTS);
+            return Err(Rejection::new(ErrorCode::BadMessage, message));
+        }
         let count = count as usize;
         if !(1..=limits::BREAKOUTS).contains(&count) {
             let message = format!("count: 1 to {}", limits::BREAKOUTS);
             return Err(Rejection::new(ErrorCode::BadMessage, message));
         }
-        if given.len() > count {
-            return Err(Rejection::new(
-                ErrorCode::BadMessage,
-                "names: at most one for each room",
-            ));
-        }
+        let count = count.max(named);
         if self.breakouts.as_ref().is_some_and(|breakouts| breakouts.open) {
             let message = "breakout rooms are open: close them first";
             return Err(Rejection::new(ErrorCode::Conflict, message));
@@ -263,8 +263,11 @@ impl Room {
     }
 
     pub(super) async fn breakouts_remove(&mut self) -> Result<(), Rejection> {
-        if self.breakouts.as_ref().ok_or_else(none)?.open {
-            self.breakouts_close().await?;
+        match &self.breakouts {
+            // Gone already: who asks twice for it gets what it wants.
+            None => return Ok(()),
+            Some(breakouts) if breakouts.open => self.breakouts_close().await?,
+            Some(_) => {}
         }
         self.change_breakouts(None).await
     }
