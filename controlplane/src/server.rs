@@ -16,6 +16,7 @@ use crate::domain::claims::ClaimNames;
 use crate::domain::context::Context;
 use crate::domain::registry::Registry;
 use crate::domain::token::{NamedSecret, Tokens};
+use crate::http::first_bytes::Accepting;
 use crate::http::{self, App, Assets};
 use crate::media::{MediaClient, Supervisor};
 use crate::secret;
@@ -100,19 +101,18 @@ impl Server {
         let app = App::new(Arc::clone(&rooms), options.assets);
         let service = http::router(&app).into_make_service_with_connect_info::<SocketAddr>();
         let handle = Handle::new();
+        let limit = Duration::from_secs(config.server.request_timeout);
         let serving = match tls.clone() {
             Some(tls) => {
-                let mut server = axum_server::from_tcp_rustls(listener, tls).map_err(io_error("listener"))?;
-                patience(server.http_builder(), &config);
+                let server = axum_server::from_tcp_rustls(listener, tls).map_err(io_error("listener"))?;
+                let mut server = server.map(|inner| Accepting { inner, limit });
+                patience(server.http_builder(), limit);
                 tokio::spawn(server.handle(handle.clone()).serve(service))
             }
             None => {
-                let mut server = axum_server::from_tcp(listener).map_err(io_error("listener"))?;
-                // Browsers and proxies speak HTTP/2 over TLS only; to tell it from HTTP/1 by its first
-                // bytes would be to wait for them without end.
-                let http = server.http_builder();
-                *http = http.clone().http1_only();
-                patience(server.http_builder(), &config);
+                let server = axum_server::from_tcp(listener).map_err(io_error("listener"))?;
+                let mut server = server.map(|inner| Accepting { inner, limit });
+                patience(server.http_builder(), limit);
                 tokio::spawn(server.handle(handle.clone()).serve(service))
             }
         };
@@ -175,12 +175,11 @@ impl Server {
     }
 }
 
-/// How long a connection may take to say what it wants: one that says nothing costs nothing for long.
+/// How long a connection may take to say what it wants, once its version of HTTP is known.
 fn patience(
     http: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>,
-    config: &Config,
+    timeout: Duration,
 ) {
-    let timeout = Duration::from_secs(config.server.request_timeout);
     http.http1()
         .timer(hyper_util::rt::TokioTimer::new())
         .header_read_timeout(timeout);

@@ -8,7 +8,7 @@ use common::{TestServer, answer};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use kall_controlplane::config::AuthMode;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 fn now() -> u64 {
@@ -154,5 +154,40 @@ async fn what_is_too_long_is_refused_and_closed() {
     let mut socket = server.socket("name=Bob").await;
     socket.send_raw(Message::text("x".repeat(300 << 10))).await;
     assert_eq!(socket.ended().await, Some(1009));
+    server.down().await;
+}
+
+/// What a server says to `first` until it closes the connection.
+async fn until_closed(address: &str, first: &str) -> String {
+    let mut socket = TcpStream::connect(address).await.expect("it listens");
+    socket.write_all(first.as_bytes()).await.expect("it reads");
+    let mut said = Vec::new();
+    tokio::time::timeout(common::DEADLINE, socket.read_to_end(&mut said))
+        .await
+        .unwrap_or_else(|_| panic!("still open after {first:?}"))
+        .expect("closed in order");
+    String::from_utf8(said).expect("text")
+}
+
+#[tokio::test]
+async fn who_says_half_a_request_is_sent_away() {
+    let mut server = TestServer::start_with(AuthMode::Open, |config| config.server.request_timeout = 1).await;
+    let address = server.base.trim_start_matches("http://").to_owned();
+    let head =
+        "POST /meetings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 15\r\n";
+    let body = format!("{head}\r\n{{\"name\"");
+    let whole = "GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n";
+    let (silence, half_a_head, half_a_body, kept_alive) = tokio::join!(
+        until_closed(&address, ""),
+        until_closed(&address, head),
+        until_closed(&address, &body),
+        until_closed(&address, whole),
+    );
+    assert_eq!(silence, "");
+    assert!(!half_a_head.contains(" 201 "), "{half_a_head}");
+    assert!(half_a_body.starts_with("HTTP/1.1 408 "), "{half_a_body}");
+    assert!(half_a_body.contains("\"request_timeout\""), "{half_a_body}");
+    // After its answer a connection may stay for another request, but not for ever.
+    assert!(kept_alive.starts_with("HTTP/1.1 200 "), "{kept_alive}");
     server.down().await;
 }
