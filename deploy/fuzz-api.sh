@@ -51,7 +51,7 @@ curl --silent --fail "http://127.0.0.1:$port/health/ready" >/dev/null ||
     { cat "$folder/kall.log" >&2; echo "fuzz-api: kall did not become ready" >&2; exit 1; }
 
 status=0
-"$root/.tools/api/bin/schemathesis" run "http://127.0.0.1:$port/openapi.json" \
+"$root/.tools/api/bin/schemathesis" --config-file "$root/deploy/schemathesis.toml" run "http://127.0.0.1:$port/openapi.json" \
     --header "Authorization: Bearer fuzz:a-secret-for-the-fuzzer" \
     --checks all --no-color "$@" || status=$?
 if grep -E '"level":"ERROR"| ERROR |panicked' "$folder/kall.log"; then

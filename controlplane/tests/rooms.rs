@@ -195,7 +195,10 @@ async fn a_repeated_post_is_done_once() {
     assert_eq!(server.call("GET", "/rooms", None).await.1["total"], 1);
     // Another request under the same key is a mistake of the caller's.
     let (status, error) = answer(post("/rooms", "k1", json!({"name": "Other"}))).await;
-    assert_eq!((status, &error["error"]["code"]), (422, &json!("invalid_value")));
+    assert_eq!(
+        (status, &error["error"]["code"]),
+        (409, &json!("idempotency_key_reused"))
+    );
     // Errors of the caller are answers like others, and a key is of one caller.
     assert_eq!(answer(post("/rooms", "k2", json!({"name": ""}))).await.0, 422);
     assert_eq!(answer(post("/rooms", "k2", json!({"name": ""}))).await.0, 422);

@@ -18,7 +18,7 @@ pub mod limits {
     pub const CHAT_TEXT: usize = 4_096;
     /// Longest display name in characters.
     pub const NAME: usize = 64;
-    /// Longest password in bytes.
+    /// Longest password in characters.
     pub const PASSWORD: usize = 128;
     /// Longest SDP in bytes.
     pub const SDP: usize = 192 << 10;
@@ -802,6 +802,19 @@ pub struct Breakouts {
     pub ends_at: Option<String>,
     /// All of them.
     pub rooms: Vec<Breakout>,
+}
+
+impl Breakouts {
+    /// There are no breakout rooms.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            open: false,
+            assign: BreakoutAssign::Manual,
+            ends_at: None,
+            rooms: Vec::new(),
+        }
+    }
 }
 
 /// One breakout room.

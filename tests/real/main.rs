@@ -9,6 +9,7 @@ mod paths;
 mod pattern;
 mod peer;
 mod profiles;
+mod reference;
 mod relay;
 mod restart;
 mod subscribing;

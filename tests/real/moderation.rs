@@ -1,6 +1,5 @@
 //! A moderator silences somebody whose client does not care: nothing of it leaves the server any more.
 
-use kall_shared::link::Stats;
 use kall_shared::media::Kind;
 use kall_shared::signalling::{ClientMessage, ServerMessage};
 use kall_tests::server::{Io, Server};
@@ -9,25 +8,10 @@ use kall_tests::wait::until;
 
 use crate::call::{How, Participant};
 
-/// A counter of the data plane, over all cores.
-async fn counter(server: &Server, name: &str) -> u64 {
-    let figures = server.get("/stats").await;
-    let stats: Stats = serde_json::from_value(figures["dataplane"].clone())
-        .unwrap_or_else(|error| panic!("the data plane's part of the statistics ({error}): {figures}"));
-    let cores = stats.cores.iter();
-    cores
-        .map(|core| core.counters.get(name).copied().unwrap_or(0))
-        .sum()
-}
-
 /// Waits until the server has taken so many more packets of tracks that are muted.
 async fn until_dropped(server: &Server, more: u64) {
-    let before = counter(server, "drop_muted").await;
-    until(
-        &format!("{more} more packets of muted tracks after {before}"),
-        async || (counter(server, "drop_muted").await >= before + more).then_some(()),
-    )
-    .await;
+    let before = server.counter("drop_muted").await;
+    server.until_counter("drop_muted", before + more).await;
 }
 
 async fn expect_mute(client: &mut Client, whom: &str, muted: bool) -> String {

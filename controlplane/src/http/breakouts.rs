@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use kall_shared::error::InvalidValue;
 use kall_shared::id::{Identity, RoomId};
 use kall_shared::signalling::{BreakoutAssign, Breakouts, ChatMessage, limits};
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,8 @@ use utoipa_axum::routes;
 use super::App;
 use super::error::ApiError;
 use super::extract::{self, ApiCaller, Path, Query};
-use super::rooms::{act, open_room};
+use super::rooms::{act, done, open_room};
+use super::shapes::{self, Whole};
 use crate::domain::room::{Action, Page, RoomHandle, history};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
@@ -33,13 +35,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 async fn present(room: &RoomHandle) -> Result<Breakouts, ApiError> {
     let breakouts = room.breakouts().await;
     let breakouts = breakouts.ok_or_else(|| ApiError::room_not_found(room.id().as_str()))?;
-    breakouts.ok_or_else(|| {
-        ApiError::new(
-            StatusCode::NOT_FOUND,
-            "breakout_not_found",
-            "there are no breakout rooms",
-        )
-    })
+    Ok(breakouts.unwrap_or_else(Breakouts::none))
 }
 
 /// Gets the breakout rooms of a room, and who is in them.
@@ -58,12 +54,12 @@ async fn get(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewBreakouts {
-    /// How many.
-    #[schema(minimum = 1, maximum = 50)]
-    count: u32,
+    /// How many; if more are named, as many as are named.
+    #[schema(value_type = u32, minimum = 1, maximum = 50)]
+    count: Whole,
     /// Their names, in order; `Room 1` and so on where there is none.
     #[serde(default)]
-    #[schema(max_items = 1, default = json!([]))]
+    #[schema(schema_with = shapes::breakout_names)]
     names: Vec<String>,
     /// How people get into them.
     #[serde(default = "manual")]
@@ -87,7 +83,7 @@ async fn create(
 ) -> Result<(StatusCode, Json<Breakouts>), ApiError> {
     let room = open_room(&app, &id)?;
     let action = Action::BreakoutsCreate {
-        count: body.count,
+        count: body.count.0,
         names: body.names,
         assign: body.assign,
     };
@@ -104,8 +100,7 @@ async fn remove(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    act(&open_room(&app, &id)?, Action::BreakoutsRemove).await?;
-    Ok(StatusCode::NO_CONTENT)
+    done(&app, &id, Action::BreakoutsRemove).await
 }
 
 /// For how long.
@@ -114,8 +109,8 @@ async fn remove(
 struct Duration {
     /// After so many seconds everybody returns; null: when they are closed.
     #[serde(default)]
-    #[schema(minimum = 1, maximum = 86_400)]
-    duration_seconds: Option<u32>,
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 86_400)]
+    duration_seconds: Option<Whole>,
 }
 
 /// Opens the breakout rooms: everybody assigned is moved.
@@ -129,7 +124,7 @@ async fn open(
     extract::Json(body): extract::Json<Duration>,
 ) -> Result<Json<Breakouts>, ApiError> {
     let room = open_room(&app, &id)?;
-    let seconds = body.duration_seconds;
+    let seconds = body.duration_seconds.map(|seconds| seconds.0);
     act(&room, Action::BreakoutsOpen { seconds }).await?;
     Ok(Json(present(&room).await?))
 }
@@ -153,7 +148,7 @@ async fn close(
 #[serde(deny_unknown_fields)]
 struct Assignment {
     /// Who.
-    #[schema(value_type = String)]
+    #[schema(schema_with = shapes::identity)]
     identity: Identity,
     /// Id of the breakout room; null: the main room.
     #[serde(default)]
@@ -171,10 +166,12 @@ async fn assign(
     extract::Json(body): extract::Json<Assignment>,
 ) -> Result<Json<Breakouts>, ApiError> {
     let main = open_room(&app, &id)?;
-    let room = body.room.map(RoomId::new).transpose();
+    // A name that no room can have is no room's.
+    let unknown =
+        |error: InvalidValue| ApiError::new(StatusCode::NOT_FOUND, "breakout_not_found", error.to_string());
     let action = Action::BreakoutAssign {
         identity: body.identity,
-        room: room.map_err(|error| ApiError::invalid(error.to_string()))?,
+        room: body.room.map(RoomId::new).transpose().map_err(unknown)?,
     };
     act(&main, action).await?;
     Ok(Json(present(&main).await?))
@@ -199,8 +196,7 @@ async fn broadcast(
     Path(id): Path<String>,
     extract::Json(body): extract::Json<Announcement>,
 ) -> Result<StatusCode, ApiError> {
-    act(&open_room(&app, &id)?, Action::BreakoutsBroadcast(body.text)).await?;
-    Ok(StatusCode::NO_CONTENT)
+    done(&app, &id, Action::BreakoutsBroadcast(body.text)).await
 }
 
 /// Which messages.
@@ -234,10 +230,7 @@ async fn messages(
     Path(id): Path<String>,
     Query(which): Query<Which>,
 ) -> Result<Json<Messages>, ApiError> {
-    let limit = which.limit.unwrap_or(50);
-    if !(1..=limits::HISTORY_PAGE).contains(&limit) {
-        return Err(ApiError::invalid(format!("limit: 1 to {}", limits::HISTORY_PAGE)));
-    }
+    let limit = extract::within("limit", which.limit, 50, 1..=limits::HISTORY_PAGE)?;
     let store = &app.rooms.context().store;
     let row = store
         .room(&id)

@@ -44,10 +44,13 @@ pub(super) const CODES: [(&str, &str); 34] = [
     ("conflict", "409: not in this state"),
     ("room_full", "409: all places are taken"),
     ("too_many_rooms", "409: room.max_rooms are open"),
-    ("slug_taken", "409: no free slug was found"),
     (
         "idempotency_in_progress",
         "409: the first request with this Idempotency-Key is under way",
+    ),
+    (
+        "idempotency_key_reused",
+        "409: this Idempotency-Key was used for another request",
     ),
     ("body_too_large", "413: the body is longer than allowed"),
     ("unsupported_media_type", "415: the body is of another type"),
@@ -174,7 +177,7 @@ impl From<CreateError> for ApiError {
         match error {
             CreateError::TooMany(_) => Self::new(StatusCode::CONFLICT, "too_many_rooms", error.to_string()),
             CreateError::Store(error) => error.into(),
-            CreateError::Slug => Self::new(StatusCode::CONFLICT, "slug_taken", error.to_string()),
+            CreateError::Slug => Self::internal(&error),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Extractors whose refusals have the API's error shape.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -66,6 +67,24 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
             Err(rejection) => Err(ApiError::invalid(rejection.body_text())),
         }
     }
+}
+
+/// Furthest that a page may begin: what every client's 32-bit integer holds.
+pub(super) const OFFSET_MAX: u32 = i32::MAX as u32;
+
+/// A number of a request, `default` if it gave none.
+pub(super) fn within(
+    field: &str,
+    given: Option<u32>,
+    default: u32,
+    allowed: RangeInclusive<u32>,
+) -> Result<u32, ApiError> {
+    let value = given.unwrap_or(default);
+    if allowed.contains(&value) {
+        return Ok(value);
+    }
+    let (least, most) = allowed.into_inner();
+    Err(ApiError::invalid(format!("{field}: {least} to {most}")))
 }
 
 /// Parts of the path.

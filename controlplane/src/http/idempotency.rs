@@ -30,9 +30,10 @@ const NAME_MAX: usize = 255;
 /// Longest answer that is kept in bytes: a room is a tenth of it.
 const ANSWER_MAX: usize = 64 << 10;
 
-/// Whose answers hold nothing to be kept from whoever reads the database.
-fn applies(request: &Request) -> bool {
-    request.method() == Method::POST && request.uri().path() != "/tokens"
+/// Whether answers to POSTs there hold nothing to be kept from whoever reads the database, and the caller
+/// is known by a key.
+pub(super) fn applies_to(path: &str) -> bool {
+    path != "/tokens" && !path.starts_with("/meetings")
 }
 
 /// Answers a repeated POST as the first one was.
@@ -44,14 +45,14 @@ pub(super) async fn replay(
     let Some(name) = request
         .headers()
         .get("idempotency-key")
-        .filter(|_| applies(&request))
+        .filter(|_| request.method() == Method::POST && applies_to(request.uri().path()))
     else {
         return Ok(next.run(request).await);
     };
     let name = name
         .to_str()
         .ok()
-        .filter(|name| (1..=NAME_MAX).contains(&name.len()));
+        .filter(|name| (1..=NAME_MAX).contains(&name.len()) && !name.contains('\t'));
     let name = name.map(str::to_owned).ok_or_else(|| {
         ApiError::invalid(format!(
             "Idempotency-Key: 1 to {NAME_MAX} printable ASCII characters"
@@ -74,7 +75,11 @@ pub(super) async fn replay(
     {
         Claim::First => {}
         Claim::Taken(kept) if kept.fingerprint != fingerprint => {
-            return Err(ApiError::invalid("Idempotency-Key: was used for another request"));
+            return Err(ApiError::new(
+                StatusCode::CONFLICT,
+                "idempotency_key_reused",
+                "Idempotency-Key: was used for another request",
+            ));
         }
         Claim::Taken(kept) => {
             let status = kept.status.and_then(|status| u16::try_from(status).ok());

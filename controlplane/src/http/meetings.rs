@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use kall_shared::id::Identity;
-use kall_shared::signalling::{AuthMode, Role, limits};
+use kall_shared::signalling::{AuthMode, Role};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,6 +17,7 @@ use super::App;
 use super::error::ApiError;
 use super::extract::{self, ClientAddress, Path};
 use super::limiter::{Caller, PAGES};
+use super::shapes;
 use crate::domain::registry::RoomWishes;
 use crate::domain::room::RoomHandle;
 use crate::domain::{names, password};
@@ -33,7 +34,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 struct NewMeeting {
     /// Of the meeting.
     #[serde(default)]
-    #[schema(max_length = 64)]
+    #[schema(schema_with = shapes::name_or_none)]
     name: Option<String>,
 }
 
@@ -61,8 +62,8 @@ async fn create(
     if app.config().auth.mode != AuthMode::Open {
         return Err(forbidden("this server makes meetings for its API's callers only"));
     }
-    let given = body.name.filter(|name| !name.trim().is_empty());
-    let name = names::display_name(given.as_deref().unwrap_or("Meeting")).map_err(ApiError::invalid)?;
+    let name = body.name.as_deref().unwrap_or("Meeting");
+    let name = names::display_name(name).map_err(ApiError::invalid)?;
     let wishes = RoomWishes {
         name,
         ..RoomWishes::default()
@@ -79,7 +80,7 @@ async fn create(
 #[serde(deny_unknown_fields)]
 struct Guest {
     /// Display name.
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(schema_with = shapes::name)]
     name: String,
     /// If the meeting has one.
     #[serde(default)]
@@ -103,22 +104,13 @@ async fn guest(
         return Err(token_mode());
     }
     let name = names::display_name(&body.name).map_err(ApiError::invalid)?;
-    if body
-        .password
-        .as_ref()
-        .is_some_and(|password| password.len() > limits::PASSWORD)
-    {
-        return Err(ApiError::invalid(format!(
-            "password: at most {} bytes",
-            limits::PASSWORD
-        )));
-    }
+    let password = password::bounded(body.password).map_err(ApiError::invalid)?;
     let room = app.rooms.enter(&slug).await?;
     let row = room.row();
     if row.mode_or(app.config().auth.mode) == AuthMode::Token {
         return Err(token_mode());
     }
-    match password::check(body.password, row.password_hash.clone()).await {
+    match password::check(password, row.password_hash.clone()).await {
         password::Check::NotNeeded | password::Check::Right => {}
         password::Check::Missing => return Err(refused("password_required", "password: the room has one")),
         password::Check::Wrong => return Err(refused("password_wrong", "password: another one")),

@@ -300,9 +300,6 @@ const COUNTERS: [CounterFamily; 11] = [
     ),
 ];
 
-/// Drop reasons on the page at most: the data plane has a fixed list of about twenty.
-const DROP_REASONS_MAX: usize = 64;
-
 /// What only rises, since the start of the data plane.
 fn counters(page: &mut Page, stats: &Stats) {
     for (name, help, samples) in COUNTERS {
@@ -310,24 +307,6 @@ fn counters(page: &mut Page, stats: &Stats) {
         for (labels, counter) in samples {
             page.value(name, labels, sum(stats, counter));
         }
-    }
-    let name = "koder_kall_media_drops_total";
-    page.family(
-        name,
-        "counter",
-        "Datagrams and packets that the data plane refused, by reason",
-    );
-    let mut reasons: Vec<&str> = stats
-        .cores
-        .iter()
-        .flat_map(|core| core.counters.keys())
-        .filter_map(|counter| counter.strip_prefix("drop_"))
-        .collect();
-    reasons.sort_unstable();
-    reasons.dedup();
-    for reason in reasons.into_iter().take(DROP_REASONS_MAX) {
-        let labels = format!("reason=\"{reason}\"");
-        page.value(name, &labels, sum(stats, &format!("drop_{reason}")));
     }
     let name = "koder_kall_media_sessions";
     page.family(name, "gauge", "Living media sessions of the data plane");
@@ -430,7 +409,7 @@ mod tests {
     fn counters_are_summed_over_cores_and_a_missing_one_is_zero() {
         let core = |nacks: u64| CoreStats {
             sessions: 2,
-            counters: [("nack_sent".to_owned(), nacks), ("drop_codec".to_owned(), 1)].into(),
+            counters: [("nack_sent".to_owned(), nacks)].into(),
         };
         let mut page = Page(String::new());
         let stats = Stats {
@@ -440,7 +419,6 @@ mod tests {
         for line in [
             "koder_kall_media_nack_total{direction=\"sent\"} 7",
             "koder_kall_media_nack_total{direction=\"received\"} 0",
-            "koder_kall_media_drops_total{reason=\"codec\"} 2",
             "koder_kall_media_sessions 4",
         ] {
             assert!(page.0.lines().any(|own| own == line), "{line} in:\n{}", page.0);

@@ -13,8 +13,8 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use super::App;
 use super::error::{CODES, ErrorBody, ErrorDetail};
+use super::{App, idempotency};
 
 /// Name of the scheme of API keys.
 const API_KEY: &str = "api_key";
@@ -74,7 +74,7 @@ pub(super) fn base() -> OpenApi {
 
 /// Adds what every operation has: its errors, and for POST the header that makes it safe to repeat.
 pub(super) fn finish(mut api: OpenApi) -> OpenApi {
-    for item in api.paths.paths.values_mut() {
+    for (path, item) in &mut api.paths.paths {
         let operations = [
             (HttpMethod::Get, &mut item.get),
             (HttpMethod::Post, &mut item.post),
@@ -83,14 +83,17 @@ pub(super) fn finish(mut api: OpenApi) -> OpenApi {
         ];
         for (method, operation) in operations {
             if let Some(operation) = operation {
-                complete(&method, operation);
+                complete(operation);
+                if method == HttpMethod::Post && idempotency::applies_to(path) {
+                    offer_idempotency(operation);
+                }
             }
         }
     }
     api
 }
 
-fn complete(method: &HttpMethod, operation: &mut Operation) {
+fn complete(operation: &mut Operation) {
     let open = operation.security.is_some();
     let mut errors = ALWAYS.to_vec();
     if open {
@@ -109,16 +112,23 @@ fn complete(method: &HttpMethod, operation: &mut Operation) {
     {
         errors.extend(WITH_BODY);
     }
-    if *method == HttpMethod::Post && !open {
-        parameters.push(idempotency_key());
-        errors.push((422, "A value is out of bounds"));
-    }
     for (status, words) in errors {
         let responses = &mut operation.responses.responses;
         responses
             .entry(status.to_string())
             .or_insert_with(|| RefOr::T(failure(words)));
     }
+}
+
+fn offer_idempotency(operation: &mut Operation) {
+    operation
+        .parameters
+        .get_or_insert_default()
+        .push(idempotency_key());
+    let responses = &mut operation.responses.responses;
+    responses
+        .entry("422".to_owned())
+        .or_insert_with(|| RefOr::T(failure("A value is out of bounds")));
 }
 
 fn failure(words: &str) -> Response {

@@ -2,6 +2,7 @@
 
 #![expect(unused_qualifications, reason = "the OpenAPI macro writes them")]
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,22 +13,24 @@ use kall_shared::media::{Kind, Source};
 use kall_shared::signalling::{BanBy, Participant, Role};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{self, ApiCaller, Path, Query};
-use super::rooms::{act, open_room};
+use super::extract::{self, ApiCaller, OFFSET_MAX, Path, Query};
+use super::rooms::{act, done, open_room};
+use super::shapes;
 use crate::domain::room::{Action, rfc3339};
 use crate::store::{BanKind, BanRow};
 
 /// Participants in one page at most.
-const PAGE_MAX: usize = 1000;
+const PAGE_MAX: u32 = 1000;
 
 /// Participants in a page that names no number.
-const PAGE_DEFAULT: usize = 200;
+const PAGE_DEFAULT: u32 = 200;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -51,6 +54,7 @@ struct Page {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// Without the first so many, in the order of identities.
+    #[param(minimum = 0, maximum = 2_147_483_647)]
     offset: Option<u32>,
     /// Only those of this role.
     role: Option<Role>,
@@ -107,22 +111,17 @@ async fn list(
     Path(id): Path<String>,
     Query(page): Query<Page>,
 ) -> Result<Json<Participants>, ApiError> {
-    let limit = page.limit.map_or(PAGE_DEFAULT, |limit| limit as usize);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(ApiError::invalid(format!("limit: 1 to {PAGE_MAX}")));
-    }
+    let limit = extract::within("limit", page.limit, PAGE_DEFAULT, 1..=PAGE_MAX)?;
+    let offset = extract::within("offset", page.offset, 0, 0..=OFFSET_MAX)?;
     let room = open_room(&app, &id)?;
     let roster = room.roster().await.ok_or_else(|| ApiError::room_not_found(&id))?;
     let wanted = |(participant, _): &&(Participant, Option<String>)| {
         page.role.is_none_or(|role| participant.role == role)
     };
     let total = roster.iter().filter(wanted).count();
-    let skipped = roster
-        .iter()
-        .filter(wanted)
-        .skip(page.offset.unwrap_or(0) as usize);
+    let skipped = roster.iter().filter(wanted).skip(offset as usize);
     let participants = skipped
-        .take(limit)
+        .take(limit as usize)
         .map(|(participant, breakout)| entry(participant, breakout.clone()))
         .collect();
     Ok(Json(Participants { participants, total }))
@@ -153,7 +152,7 @@ fn entry(participant: &Participant, breakout: Option<String>) -> Entry {
 #[serde(deny_unknown_fields)]
 struct Kick {
     /// Who.
-    #[schema(value_type = String, example = "user-1")]
+    #[schema(schema_with = shapes::identity)]
     identity: Identity,
     /// Whether the same identity or address may come back with another token.
     #[serde(default)]
@@ -174,8 +173,7 @@ async fn kick(
         identity: body.identity,
         ban: body.ban,
     };
-    act(&open_room(&app, &id)?, action).await?;
-    Ok(StatusCode::NO_CONTENT)
+    done(&app, &id, action).await
 }
 
 /// What to silence.
@@ -183,7 +181,7 @@ async fn kick(
 #[serde(deny_unknown_fields)]
 struct Mute {
     /// Whose.
-    #[schema(value_type = String, example = "user-1")]
+    #[schema(schema_with = shapes::identity)]
     identity: Identity,
     /// `audio`, `video`, `screen` or a track id.
     #[schema(example = "audio")]
@@ -204,8 +202,7 @@ async fn mute(
         identity: body.identity,
         track: body.track_type,
     };
-    act(&open_room(&app, &id)?, action).await?;
-    Ok(StatusCode::NO_CONTENT)
+    done(&app, &id, action).await
 }
 
 /// What somebody is to be.
@@ -226,15 +223,15 @@ async fn set_role(
     Path((id, identity)): Path<(String, String)>,
     extract::Json(body): extract::Json<NewRole>,
 ) -> Result<StatusCode, ApiError> {
-    let room = open_room(&app, &id)?;
     let identity = who(identity)?;
     let role = body.role;
-    act(&room, Action::SetRole { identity, role }).await?;
-    Ok(StatusCode::NO_CONTENT)
+    done(&app, &id, Action::SetRole { identity, role }).await
 }
 
+/// Somebody of a path. A name that nobody can have is nobody's.
 fn who(identity: String) -> Result<Identity, ApiError> {
-    Identity::new(identity).map_err(|error| ApiError::invalid(error.to_string()))
+    Identity::new(identity)
+        .map_err(|error| ApiError::new(StatusCode::NOT_FOUND, "participant_not_found", error.to_string()))
 }
 
 /// Who waits.
@@ -280,9 +277,7 @@ async fn admit(
     State(app): State<Arc<App>>,
     Path((id, identity)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    let room = open_room(&app, &id)?;
-    act(&room, Action::Admit(who(identity)?)).await?;
-    Ok(StatusCode::NO_CONTENT)
+    done(&app, &id, Action::Admit(who(identity)?)).await
 }
 
 /// Why somebody is not let in.
@@ -305,11 +300,9 @@ async fn reject(
     Path((id, identity)): Path<(String, String)>,
     extract::Json(body): extract::Json<Rejected>,
 ) -> Result<StatusCode, ApiError> {
-    let room = open_room(&app, &id)?;
     let identity = who(identity)?;
     let reason = body.reason;
-    act(&room, Action::Reject { identity, reason }).await?;
-    Ok(StatusCode::NO_CONTENT)
+    done(&app, &id, Action::Reject { identity, reason }).await
 }
 
 /// Lets everybody in who waits.
@@ -321,8 +314,7 @@ async fn admit_all(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    act(&open_room(&app, &id)?, Action::AdmitAll).await?;
-    Ok(StatusCode::NO_CONTENT)
+    done(&app, &id, Action::AdmitAll).await
 }
 
 /// Who is kept out.
@@ -379,14 +371,28 @@ async fn bans(
 }
 
 /// Whom to keep out.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct NewBan {
-    /// What it goes by.
-    by: BanBy,
-    /// The identity, or an IPv4 or IPv6 address.
-    value: String,
+#[derive(Debug, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
+enum NewBan {
+    /// Somebody.
+    Identity {
+        /// Its identity.
+        value: Identity,
+    },
+    /// Everybody but moderators who come from there.
+    Address {
+        /// IPv4 or IPv6.
+        value: IpAddr,
+    },
 }
+
+impl PartialSchema for NewBan {
+    fn schema() -> RefOr<Schema> {
+        shapes::new_ban()
+    }
+}
+
+impl ToSchema for NewBan {}
 
 /// Keeps an identity or an address out of a room. Who is in stays: kick them with `ban`.
 #[utoipa::path(post, path = "/rooms/{id}/bans", tag = "Bans", request_body = NewBan,
@@ -399,9 +405,15 @@ async fn ban(
     extract::Json(body): extract::Json<NewBan>,
 ) -> Result<(StatusCode, Json<Bans>), ApiError> {
     let room = open_room(&app, &id)?;
-    let action = Action::Ban {
-        by: body.by,
-        value: body.value,
+    let action = match body {
+        NewBan::Identity { value } => Action::Ban {
+            by: BanBy::Identity,
+            value: value.to_string(),
+        },
+        NewBan::Address { value } => Action::Ban {
+            by: BanBy::Address,
+            value: value.to_string(),
+        },
     };
     act(&room, action).await?;
     let bans = room.bans().await.ok_or_else(|| ApiError::room_not_found(&id))?;
@@ -418,6 +430,5 @@ async fn lift(
     State(app): State<Arc<App>>,
     Path((id, ban)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    act(&open_room(&app, &id)?, Action::LiftBan(ban)).await?;
-    Ok(StatusCode::NO_CONTENT)
+    done(&app, &id, Action::LiftBan(ban)).await
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use kall_shared::signalling::{AuthMode, limits};
+use kall_shared::signalling::AuthMode;
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
@@ -16,7 +16,8 @@ use utoipa_axum::routes;
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{self, ApiCaller, Path, Query};
+use super::extract::{self, ApiCaller, OFFSET_MAX, Path, Query};
+use super::shapes::{self, Whole};
 use crate::domain::registry::RoomWishes;
 use crate::domain::room::{Action, Actor, RoomHandle, RoomPatch, rfc3339};
 use crate::domain::{names, password};
@@ -86,15 +87,15 @@ pub(super) enum Status {
 #[serde(deny_unknown_fields)]
 struct NewRoom {
     /// For people.
-    #[schema(min_length = 1, max_length = 64, example = "Team Standup")]
+    #[schema(schema_with = shapes::name)]
     name: String,
     /// Most participants.
     #[serde(default)]
-    #[schema(minimum = 1, maximum = 100_000, example = 20)]
-    max_participants: Option<u32>,
-    /// At most 128 bytes; empty or null: none.
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 100_000, example = 20)]
+    max_participants: Option<Whole>,
+    /// Empty or null: none.
     #[serde(default)]
-    #[schema(max_length = 32)]
+    #[schema(max_length = 128)]
     password: Option<String>,
     /// Whether newcomers wait for a moderator.
     #[serde(default)]
@@ -119,11 +120,11 @@ async fn create(
     extract::Json(body): extract::Json<NewRoom>,
 ) -> Result<(StatusCode, Json<Room>), ApiError> {
     let name = names::display_name(&body.name).map_err(ApiError::invalid)?;
-    check_places(body.max_participants)?;
+    let max_participants = places(body.max_participants)?;
     let wishes = RoomWishes {
         name,
         slug: None,
-        max_participants: body.max_participants,
+        max_participants,
         password_hash: hashed(body.password).await?,
         lobby_enabled: body.lobby_enabled,
         recording_enabled: body.recording_enabled,
@@ -134,21 +135,14 @@ async fn create(
     Ok((StatusCode::CREATED, Json(describe(&room.row(), 0))))
 }
 
-fn check_places(max: Option<u32>) -> Result<(), ApiError> {
-    match max {
-        Some(max) if !(1..=PLACES_MAX).contains(&max) => {
-            Err(ApiError::invalid(format!("max_participants: 1 to {PLACES_MAX}")))
-        }
-        _ => Ok(()),
-    }
+fn places(wanted: Option<Whole>) -> Result<Option<u32>, ApiError> {
+    wanted
+        .map(|max| extract::within("max_participants", Some(max.0), PLACES_MAX, 1..=PLACES_MAX))
+        .transpose()
 }
 
 async fn hashed(password: Option<String>) -> Result<Option<String>, ApiError> {
-    match password.filter(|password| !password.is_empty()) {
-        Some(password) if password.len() > limits::PASSWORD => Err(ApiError::invalid(format!(
-            "password: at most {} bytes",
-            limits::PASSWORD
-        ))),
+    match password::bounded(password).map_err(ApiError::invalid)? {
         Some(password) => {
             let hash = password::hash(password).await;
             Ok(Some(hash.map_err(|error| ApiError::internal(&error))?))
@@ -167,6 +161,7 @@ struct Page {
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// Without the first so many.
+    #[param(minimum = 0, maximum = 2_147_483_647)]
     offset: Option<u32>,
 }
 
@@ -186,16 +181,14 @@ async fn list(
     State(app): State<Arc<App>>,
     Query(page): Query<Page>,
 ) -> Result<Json<Rooms>, ApiError> {
-    let limit = page.limit.unwrap_or(50);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(ApiError::invalid(format!("limit: 1 to {PAGE_MAX}")));
-    }
+    let limit = extract::within("limit", page.limit, 50, 1..=PAGE_MAX)?;
+    let offset = extract::within("offset", page.offset, 0, 0..=OFFSET_MAX)?;
     let status = page.status.map(|status| match status {
         Status::Active => RoomStatus::Active,
         Status::Closed => RoomStatus::Closed,
     });
     let store = &app.rooms.context().store;
-    let (rows, total) = store.rooms(status, limit, page.offset.unwrap_or(0)).await?;
+    let (rows, total) = store.rooms(status, limit, offset).await?;
     let mut rooms = Vec::with_capacity(rows.len());
     for row in rows {
         let count = participant_count(&app, &row.id).await;
@@ -225,15 +218,15 @@ async fn one(
 struct Changes {
     /// For people.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 64)]
+    #[schema(schema_with = shapes::name)]
     name: Option<String>,
     /// Most participants; nobody who is there leaves.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>, nullable = false, minimum = 1, maximum = 100_000)]
-    max_participants: Option<u32>,
-    /// A new password of at most 128 bytes; null or empty: none any more.
+    max_participants: Option<Whole>,
+    /// A new password; null or empty: none any more.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>, max_length = 32)]
+    #[schema(value_type = Option<String>, max_length = 128)]
     password: Option<Option<String>>,
     /// Whether newcomers are refused.
     #[serde(default, deserialize_with = "given")]
@@ -273,11 +266,11 @@ async fn change(
     extract::Json(body): extract::Json<Changes>,
 ) -> Result<Json<Room>, ApiError> {
     let room = open_room(&app, &id)?;
-    check_places(body.max_participants)?;
+    let max_participants = places(body.max_participants)?;
     let name = body.name.map(|name| names::display_name(&name)).transpose();
     let patch = RoomPatch {
         name: name.map_err(ApiError::invalid)?,
-        max_participants: body.max_participants,
+        max_participants,
         password_hash: match body.password {
             None => None,
             Some(password) => Some(hashed(password).await?),
@@ -348,6 +341,12 @@ async fn close(
 /// The open room of a path.
 pub(super) fn open_room(app: &App, id: &str) -> Result<RoomHandle, ApiError> {
     app.rooms.find(id).ok_or_else(|| ApiError::room_not_found(id))
+}
+
+/// Does something to a room in the name of the API's caller, which has no more to be told.
+pub(super) async fn done(app: &App, id: &str, action: Action) -> Result<StatusCode, ApiError> {
+    act(&open_room(app, id)?, action).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Does something to a room in the name of the API's caller.

@@ -14,14 +14,15 @@ use utoipa_axum::routes;
 use super::App;
 use super::error::ApiError;
 use super::extract::{self, ApiCaller};
+use super::shapes::{self, Whole};
 use crate::domain::names;
 use crate::domain::permission::Narrowing;
 
 /// A token without a `ttl` is good for a day, as in the reference's example.
-const DEFAULT_TTL: u64 = 86_400;
+const DEFAULT_TTL: u32 = 86_400;
 
 /// Longest life of a token: a year.
-const TTL_MAX: u64 = 31_536_000;
+const TTL_MAX: u32 = 31_536_000;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(issue))
@@ -35,18 +36,18 @@ struct Wanted {
     #[schema(example = "rm_a1b2c3d4")]
     room: String,
     /// Who its holder is.
-    #[schema(value_type = String, example = "user-1")]
+    #[schema(schema_with = shapes::identity)]
     identity: Identity,
     /// Display name.
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 64, example = "Alice")]
+    #[schema(schema_with = shapes::name_or_none)]
     name: Option<String>,
     /// What its holder is there.
     role: Role,
     /// Its life in seconds; default a day.
     #[serde(default)]
-    #[schema(minimum = 1, maximum = 31_536_000, example = 86400)]
-    ttl: Option<u64>,
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 31_536_000, example = 86400)]
+    ttl: Option<Whole>,
     /// Narrows the role.
     #[serde(default)]
     permissions: Option<Narrowing>,
@@ -79,13 +80,17 @@ async fn issue(
         Some(name) => names::display_name(&name).map_err(ApiError::invalid)?,
         None => String::new(),
     };
-    let ttl = body.ttl.unwrap_or(DEFAULT_TTL);
-    if !(1..=TTL_MAX).contains(&ttl) {
-        return Err(ApiError::invalid(format!("ttl: 1 to {TTL_MAX} seconds")));
-    }
+    let ttl = extract::within("ttl", body.ttl.map(|ttl| ttl.0), DEFAULT_TTL, 1..=TTL_MAX)?;
     let token = context
         .tokens
-        .issue(&room, &body.identity, &name, body.role, ttl, body.permissions)
+        .issue(
+            &room,
+            &body.identity,
+            &name,
+            body.role,
+            ttl.into(),
+            body.permissions,
+        )
         .map_err(|error| ApiError::internal(&error))?;
     Ok(Json(Issued { token }))
 }

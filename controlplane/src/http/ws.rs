@@ -414,16 +414,8 @@ impl Client {
             ),
             None => None,
         };
-        if wish
-            .password
-            .as_ref()
-            .is_some_and(|password| password.len() > limits::PASSWORD)
-        {
-            return Err(Rejection::new(
-                ErrorCode::BadMessage,
-                format!("password: at most {} bytes", limits::PASSWORD),
-            ));
-        }
+        let password = password::bounded(wish.password.clone())
+            .map_err(|error| Rejection::new(ErrorCode::BadMessage, error))?;
         let store = &self.app.rooms.context().store;
         let tickets = [self.ticket(), resume.as_ref().map(|claims| claims.ticket.clone())];
         for ticket in tickets.iter().flatten() {
@@ -456,7 +448,7 @@ impl Client {
                     room
                 }
             };
-            let check = password::check(wish.password.clone(), room.row().password_hash.clone()).await;
+            let check = password::check(password.clone(), room.row().password_hash.clone()).await;
             let (identity, role, permissions) = match &self.admission {
                 Admission::Token(claims) | Admission::Lapsed(claims) => (
                     Some(claims.sub.clone()),

@@ -3,7 +3,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -23,9 +24,13 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) const KEY: &str = "testkey:a-secret-for-these-tests";
 
+/// What went over the WebSockets of a server: `> chat` to it, `< chat` and `< error banned` from it.
+pub(crate) type Ledger = Arc<Mutex<BTreeSet<String>>>;
+
 pub(crate) struct TestServer {
     pub(crate) http: reqwest::Client,
     pub(crate) base: String,
+    pub(crate) ledger: Ledger,
     config: Config,
     folder: TempDir,
     stop: Option<oneshot::Sender<()>>,
@@ -54,6 +59,7 @@ impl TestServer {
         let mut server = Self {
             http: reqwest::Client::new(),
             base: String::new(),
+            ledger: Ledger::default(),
             config,
             folder,
             stop: None,
@@ -150,6 +156,7 @@ impl TestServer {
             .expect("the WebSocket opens");
         Socket {
             socket,
+            ledger: Arc::clone(&self.ledger),
             unseen: VecDeque::new(),
             asked: 0,
         }
@@ -204,12 +211,14 @@ pub(crate) async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
 
 pub(crate) struct Socket {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    ledger: Ledger,
     unseen: VecDeque<Value>,
     asked: u32,
 }
 
 impl Socket {
     pub(crate) async fn send(&mut self, message: Value) {
+        self.note('>', &message);
         self.send_raw(Message::text(message.to_string())).await;
     }
 
@@ -222,19 +231,7 @@ impl Socket {
         if let Some(at) = self.unseen.iter().position(|message| message["type"] == kind) {
             return self.unseen.remove(at).expect("it is there");
         }
-        loop {
-            match self.read().await {
-                Message::Text(text) => {
-                    let message: Value = serde_json::from_str(&text).expect("JSON");
-                    if message["type"] == kind {
-                        return message;
-                    }
-                    self.unseen.push_back(message);
-                }
-                Message::Close(frame) => panic!("closed with {frame:?} while waiting for {kind}"),
-                _ => {}
-            }
-        }
+        self.until(kind, |message| message["type"] == kind).await
     }
 
     /// Sends a message and gives what answers it: the message or the error that carries its id.
@@ -243,19 +240,26 @@ impl Socket {
         let id = json!(format!("ask-{}", self.asked));
         message["id"] = id.clone();
         self.send(message).await;
-        loop {
+        self.until("an answer", |message| message["re"] == id).await
+    }
+
+    /// Reads up to a message that `is` it, and keeps the others. The server's pings are no sign of one.
+    async fn until(&mut self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let end = tokio::time::Instant::now() + DEADLINE;
+        while tokio::time::Instant::now() < end {
             match self.read().await {
                 Message::Text(text) => {
                     let message: Value = serde_json::from_str(&text).expect("JSON");
-                    if message["re"] == id {
+                    if is(&message) {
                         return message;
                     }
                     self.unseen.push_back(message);
                 }
-                Message::Close(frame) => panic!("closed with {frame:?} before an answer"),
+                Message::Close(frame) => panic!("closed with {frame:?} while waiting for {what}"),
                 _ => {}
             }
         }
+        panic!("{what} never came, but {:#?}", self.unseen);
     }
 
     /// Sends a message that is refused; gives the code.
@@ -325,10 +329,23 @@ impl Socket {
     }
 
     async fn read(&mut self) -> Message {
-        tokio::time::timeout(DEADLINE, self.socket.next())
+        let message = tokio::time::timeout(DEADLINE, self.socket.next())
             .await
             .expect("a message in time")
             .expect("the connection is open")
-            .expect("a readable frame")
+            .expect("a readable frame");
+        if let Message::Text(text) = &message {
+            self.note('<', &serde_json::from_str(text).expect("JSON"));
+        }
+        message
+    }
+
+    fn note(&self, way: char, message: &Value) {
+        let kind = message["type"].as_str().unwrap_or_default();
+        let mut ledger = self.ledger.lock().expect("nobody panicked");
+        ledger.insert(match message["code"].as_str() {
+            Some(code) => format!("{way} {kind} {code}"),
+            None => format!("{way} {kind}"),
+        });
     }
 }

@@ -18,7 +18,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{patch, post};
 use kall_shared::id::{Identity, TrackId};
-use kall_shared::signalling::{IceServer, Role, limits};
+use kall_shared::signalling::{IceServer, Role};
 use serde::Deserialize;
 
 use super::App;
@@ -220,16 +220,7 @@ impl Newcomer {
         let given = [claims.map(|claims| claims.name.as_str()), wishes.name.as_deref()];
         let mut given = given.into_iter().flatten().filter(|name| !name.trim().is_empty());
         let name = names::display_name(given.next().unwrap_or("Guest")).map_err(ApiError::invalid)?;
-        if wishes
-            .password
-            .as_ref()
-            .is_some_and(|password| password.len() > limits::PASSWORD)
-        {
-            return Err(ApiError::invalid(format!(
-                "password: at most {} bytes",
-                limits::PASSWORD
-            )));
-        }
+        let password = password::bounded(wishes.password).map_err(ApiError::invalid)?;
         let ticket = claims.map(Claims::ticket);
         if let Some(ticket) = &ticket
             && app.rooms.context().store.is_revoked(&ticket.jti).await?
@@ -243,7 +234,7 @@ impl Newcomer {
                 name: name.clone(),
                 role: claims.map_or(Role::Guest, |claims| claims.role),
                 permissions: claims.and_then(|claims| claims.permissions).unwrap_or_default(),
-                password: password::check(wishes.password.clone(), room.row().password_hash.clone()).await,
+                password: password::check(password.clone(), room.row().password_hash.clone()).await,
                 address: self.address.0,
                 purpose: purpose.clone(),
                 ticket: ticket.clone().unwrap_or_else(Ticket::made_up),
