@@ -19,7 +19,8 @@ use super::App;
 use super::error::ApiError;
 use super::extract::{self, ApiCaller, Path, Query};
 use super::rooms::{act, done, open_room};
-use super::shapes::{self, Whole};
+use super::shapes;
+use super::values::Whole;
 use crate::domain::room::{Action, Page, RoomHandle, history};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {

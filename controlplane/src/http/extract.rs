@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq;
 use super::App;
 use super::error::ApiError;
 use super::limiter::{Caller, Rate, WRONG_KEYS};
+use super::values::Object;
 
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
@@ -25,8 +26,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        match axum::Json::<T>::from_request(request, state).await {
-            Ok(axum::Json(value)) => Ok(Self(value)),
+        match axum::Json::<Object<T>>::from_request(request, state).await {
+            Ok(axum::Json(Object(value))) => Ok(Self(value)),
             Err(rejection) => Err(match &rejection {
                 JsonRejection::JsonDataError(error) => ApiError::invalid(error.body_text()),
                 JsonRejection::JsonSyntaxError(error) => {

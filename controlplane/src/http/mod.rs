@@ -22,6 +22,7 @@ mod rooms;
 mod shapes;
 mod stats;
 mod tokens;
+mod values;
 mod whip;
 mod ws;
 

@@ -2,7 +2,6 @@
 
 use kall_shared::id::Identity;
 use kall_shared::signalling::limits;
-use serde::{Deserialize, Deserializer};
 use utoipa::openapi::schema::{AdditionalProperties, SchemaType};
 use utoipa::openapi::{
     ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, RefOr, Schema, SchemaFormat, Type,
@@ -80,34 +79,4 @@ fn address() -> RefOr<Schema> {
         .item(of(KnownFormat::Ipv4))
         .item(of(KnownFormat::Ipv6));
     RefOr::T(Schema::OneOf(either.build()))
-}
-
-/// A whole number: 20, and as JSON has but one kind of number also 20.0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Whole(pub(super) u32);
-
-impl<'de> Deserialize<'de> for Whole {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = serde_json::Number::deserialize(deserializer)?;
-        let whole = number.as_f64().filter(|value| value.fract() == 0.0);
-        let fits = whole.filter(|value| (0.0..=f64::from(u32::MAX)).contains(value));
-        fits.map(|value| Self(value as u32))
-            .ok_or_else(|| serde::de::Error::custom(format!("a whole number of 0 to {}", u32::MAX)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whole_numbers_may_have_a_point() {
-        let read = serde_json::from_str::<Whole>;
-        for text in ["20", "20.0", "2e1"] {
-            assert_eq!(read(text).expect("whole"), Whole(20), "{text}");
-        }
-        for text in ["-1", "1.5", "4294967296", "\"20\"", "null"] {
-            assert!(read(text).is_err(), "{text}");
-        }
-    }
 }

@@ -14,7 +14,8 @@ use utoipa_axum::routes;
 use super::App;
 use super::error::ApiError;
 use super::extract::{self, ApiCaller};
-use super::shapes::{self, Whole};
+use super::shapes;
+use super::values::{Object, Whole};
 use crate::domain::names;
 use crate::domain::permission::Narrowing;
 
@@ -50,7 +51,8 @@ struct Wanted {
     ttl: Option<Whole>,
     /// Narrows the role.
     #[serde(default)]
-    permissions: Option<Narrowing>,
+    #[schema(value_type = Option<Narrowing>)]
+    permissions: Option<Object<Narrowing>>,
 }
 
 /// A token.
@@ -89,7 +91,7 @@ async fn issue(
             &name,
             body.role,
             ttl.into(),
-            body.permissions,
+            body.permissions.map(|own| own.0),
         )
         .map_err(|error| ApiError::internal(&error))?;
     Ok(Json(Issued { token }))
