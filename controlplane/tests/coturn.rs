@@ -73,7 +73,11 @@ impl Turn {
             .output()
             .expect("turnutils_uclient runs");
         let said = String::from_utf8_lossy(&output.stdout);
-        output.status.success() && said.contains("tot_recv_msgs=") && !said.contains("tot_recv_msgs=0")
+        // It counts as it goes: the last count is the whole.
+        let count = said.rsplit_once("tot_recv_msgs=").map(|(_, last)| last);
+        let digits = count.and_then(|last| last.split(|letter: char| !letter.is_ascii_digit()).next());
+        let received = digits.and_then(|digits| digits.parse().ok()).unwrap_or(0);
+        output.status.success() && received > 0_u32
     }
 }
 
