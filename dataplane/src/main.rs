@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use kall_dataplane::config::{self, Config, Invocation};
 use kall_dataplane::io::{affinity, process};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     let config = match config::from_args(std::env::args_os(), &affinity::available()) {
@@ -30,8 +31,13 @@ fn main() -> ExitCode {
 }
 
 fn start_log(config: &Config) {
-    // The configuration has checked the filter.
-    let filter = EnvFilter::builder().parse_lossy(&config.log_level);
+    // A level is that of our own events, for libraries may write what is secret at theirs. The configuration
+    // has checked the filter.
+    let filter = match config.log_level.parse() {
+        Ok(LevelFilter::ERROR | LevelFilter::OFF) | Err(_) => config.log_level.clone(),
+        Ok(level) => format!("warn,kall={level}"),
+    };
+    let filter = EnvFilter::builder().parse_lossy(filter);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -41,6 +41,13 @@ const FRESH: Duration = Duration::from_secs(1);
 /// A fall below this share of what was usual is one to recover from.
 const FALL: f64 = 0.66;
 
+/// A fall for want of feedback to more than this part is undone when the path turns out to have been well: two
+/// steps of it.
+const FALL_UNDONE: u64 = 5;
+
+/// One of so many packets may be lost on a path that is well.
+const RARELY: u32 = 20;
+
 /// Time over which an estimate becomes usual.
 const USUAL_TIME: Duration = Duration::from_secs(5);
 
@@ -61,6 +68,8 @@ pub struct Outcome {
     pub acked: u32,
     /// Packets that are lost, finally.
     pub lost: u32,
+    /// A fall for want of feedback was undone: only the way back had failed.
+    pub restored: bool,
 }
 
 /// The part that learns from delay; all of it belongs to one path.
@@ -204,12 +213,22 @@ impl Estimator {
         if let Some(sent_at) = newest {
             self.on_rtt(received.since(sent_at));
         }
-        if self.silence.on_feedback() {
+        let before = self.before_silence.take();
+        let returned = self.silence.on_feedback();
+        if returned {
             self.prober.on_return(now, self.usual.1);
         }
         self.fed = Some(now);
-        self.before_silence = None;
         outcome.lost = self.settle(now);
+        // What was sent meanwhile got there, and no queue stands: it was the way back that failed. Of a longer
+        // silence nobody knows what else has changed: probes will tell.
+        let well = outcome.lost * RARELY <= outcome.acked && self.delay.queue.standing() < STANDING;
+        if let Some(before) =
+            before.filter(|before| returned && well && *before <= self.estimate * FALL_UNDONE)
+        {
+            self.delay.aimd.set(now, before as f64);
+            outcome.restored = true;
+        }
         self.update(now, newest);
         outcome
     }

@@ -102,6 +102,11 @@ impl Session {
         self.rtt = DEFAULT_RTT;
         self.downstream.estimator.on_path_change(now);
         self.downstream.follow_estimate(now);
+        self.release_holds();
+    }
+
+    /// What slots were given less for is no more.
+    pub fn release_holds(&mut self) {
         for slot in &mut self.slots {
             slot.hold_until = Time::ZERO;
         }

@@ -533,11 +533,14 @@ impl Shard {
         };
         let downstream = &mut session.downstream;
         if downstream.feedback == Feedback::Transport {
-            downstream.estimator.on_feedback(now, received, twcc);
+            let outcome = downstream.estimator.on_feedback(now, received, twcc);
             if let Some(rtt) = downstream.estimator.rtt() {
                 session.rtt = rtt;
             }
             downstream.follow_estimate(now);
+            if outcome.restored {
+                session.release_holds();
+            }
             self.make_ready(key);
         }
     }

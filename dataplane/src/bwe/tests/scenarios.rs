@@ -304,6 +304,35 @@ fn a_dead_way_back_halves_the_estimate_each_second() {
 }
 
 #[test]
+fn a_way_back_that_fails_for_a_moment_costs_that_moment() {
+    let mut world = World::new(Path::new(2_000_000), Media::Elastic(MOST), 131);
+    world.run(30);
+    let before = world.call().estimator.estimate();
+    world.call().feedback_loss = 1.0;
+    world.run(32);
+    let fallen = world.call().estimator.estimate();
+    assert!(fallen <= before * 55 / 100, "{before}, {fallen}");
+    world.call().feedback_loss = 0.0;
+    world.run(33);
+    let back = world.call().estimator.estimate();
+    assert!(back >= before * 80 / 100, "{before}, {back}");
+}
+
+#[test]
+fn a_path_that_failed_both_ways_is_looked_at_anew() {
+    let mut world = World::new(Path::new(2_000_000), Media::Elastic(MOST), 132);
+    world.run(30);
+    let before = world.call().estimator.estimate();
+    world.call().feedback_loss = 1.0;
+    world.link.path.capacity = 300_000;
+    world.run(32);
+    world.call().feedback_loss = 0.0;
+    world.run(33);
+    let back = world.call().estimator.estimate();
+    assert!(back <= before / 2, "{before}, {back}");
+}
+
+#[test]
 fn the_silence_of_a_dead_path_is_not_held_against_the_next() {
     let mut world = World::new(Path::new(3_000_000), Media::Elastic(MOST), 141);
     world.run(10);
