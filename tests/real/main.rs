@@ -12,6 +12,7 @@ mod profiles;
 mod reference;
 mod relay;
 mod restart;
+mod secrets;
 mod subscribing;
 mod tunnel;
 mod whip;

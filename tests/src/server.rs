@@ -50,6 +50,8 @@ pub struct Options {
     pub bind: &'static str,
     /// Whether there is a port for ICE over TCP.
     pub tcp: bool,
+    /// `server.log_level`.
+    pub log_level: &'static str,
     /// Further lines of the configuration file, by section.
     pub extra: Vec<(&'static str, String)>,
 }
@@ -61,6 +63,7 @@ impl From<Io> for Options {
             own_dataplane: false,
             bind: "127.0.0.1",
             tcp: false,
+            log_level: "debug",
             extra: Vec::new(),
         }
     }
@@ -441,7 +444,7 @@ fn config(folder: &Path, port: u16, options: &Options) -> String {
 host = "127.0.0.1"
 port = {port}
 base_url = "http://127.0.0.1:{port}"
-log_level = "debug"
+log_level = "{log_level}"
 {server}
 [auth]
 secret = "a secret of more than thirty-two bytes for tests"
@@ -473,6 +476,7 @@ io = "{io}"
         database = folder.join("kall.db").display(),
         io = options.io.name(),
         bind = options.bind,
+        log_level = options.log_level,
         tcp_port = if options.tcp { free_port(port) } else { 0 },
         server = extra("server"),
         auth = extra("auth"),

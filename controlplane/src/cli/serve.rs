@@ -49,9 +49,10 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 
 fn init_log(config: &Config, env: Environment) {
     let level = config.server.log_level.as_str();
-    // Queries and SDP grammar are of no interest at the same level as our own events. sqlx logs
-    // statements, never bound values.
-    let filter = EnvFilter::try_new(format!("{level},sqlx=warn,hyper=warn,webrtc_sdp=error"));
+    // The level is that of our own events. Libraries write whole frames and headers at theirs, with the
+    // tokens and passwords in them.
+    let others = if level == "error" { "error" } else { "warn" };
+    let filter = EnvFilter::try_new(format!("{others},webrtc_sdp=error,kall={level}"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("info")))
         .with_writer(std::io::stderr)

@@ -73,7 +73,19 @@ const REFUSED: Close = Close {
 /// Attempts to enter a room that ends in the same moment.
 const ENTER_ATTEMPTS: usize = 3;
 
-/// Closed by us because a frame was too long (RFC 6455 section 7.4.1).
+/// A frame that RFC 6455 does not allow (section 7.4.1, this and the next two).
+const BROKEN: Close = Close {
+    code: 1002,
+    reason: "protocol error",
+};
+
+/// A text that is none.
+const NO_TEXT: Close = Close {
+    code: 1007,
+    reason: "text is UTF-8",
+};
+
+/// A frame that is too long.
 const TOO_BIG: Close = Close {
     code: 1009,
     reason: "a frame may have 262144 bytes",
@@ -282,8 +294,8 @@ impl Client {
                 // Silence for too long, or the end of the stream.
                 Err(_) | Ok(None) => break,
                 Ok(Some(Err(error))) => {
-                    if is_too_long(&error) {
-                        self.outbox.close(TOO_BIG);
+                    if let Some(close) = fault(&error) {
+                        self.outbox.close(close);
                         drain(stream).await;
                     }
                     break;
@@ -563,16 +575,21 @@ fn parse(text: &str) -> Result<ClientFrame, (Option<Value>, Rejection)> {
     Ok(frame)
 }
 
-fn is_too_long(error: &axum::Error) -> bool {
-    // The type behind it is the WebSocket library's, which axum does not export.
+/// What a client did wrong whose frame can't be read, if it still reads itself.
+fn fault(error: &axum::Error) -> Option<Close> {
+    use tokio_tungstenite::tungstenite::Error;
+    use tokio_tungstenite::tungstenite::error::ProtocolError;
     let mut source: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = source {
-        if error.to_string().contains("too long") || error.to_string().contains("too big") {
-            return true;
+        match error.downcast_ref() {
+            Some(Error::Capacity(_)) => return Some(TOO_BIG),
+            Some(Error::Utf8(_)) => return Some(NO_TEXT),
+            Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => return None,
+            Some(Error::Protocol(_)) => return Some(BROKEN),
+            _ => source = error.source(),
         }
-        source = error.source();
     }
-    false
+    None
 }
 
 #[cfg(test)]
