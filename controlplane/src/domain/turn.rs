@@ -4,12 +4,17 @@
 use ring::hmac;
 use time::OffsetDateTime;
 
+/// Longest part of an identity in a user name in bytes: with the time it is below the 509 bytes of RFC 8489
+/// section 14.3.
+const IDENTITY_MAX: usize = 480;
+
 /// How long credentials open new allocations, in seconds.
 const TTL: i64 = 12 * 3600;
 
 /// User name and credential for `identity`.
 #[must_use]
 pub(super) fn credentials(secret: &str, identity: &str) -> (String, String) {
+    let identity = &identity[..identity.floor_char_boundary(IDENTITY_MAX)];
     let username = format!("{}:{identity}", OffsetDateTime::now_utc().unix_timestamp() + TTL);
     let credential = credential(secret, &username);
     (username, credential)

@@ -73,6 +73,9 @@ const REFUSED: Close = Close {
 /// Attempts to enter a room that ends in the same moment.
 const ENTER_ATTEMPTS: usize = 3;
 
+/// How long a connection stays open after a frame that can't be read: the close has to get there.
+const FAULT_LINGER: Duration = Duration::from_secs(1);
+
 /// A frame that RFC 6455 does not allow (section 7.4.1, this and the next two).
 const BROKEN: Close = Close {
     code: 1002,
@@ -296,7 +299,9 @@ impl Client {
                 Ok(Some(Err(error))) => {
                     if let Some(close) = fault(&error) {
                         self.outbox.close(close);
-                        drain(stream).await;
+                        // Nothing is read any more, and to close with something unread is to reset the
+                        // connection, by which the peer may lose what it was told.
+                        tokio::time::sleep(FAULT_LINGER).await;
                     }
                     break;
                 }

@@ -68,8 +68,8 @@ pub struct Outcome {
     pub acked: u32,
     /// Packets that are lost, finally.
     pub lost: u32,
-    /// A fall for want of feedback was undone: only the way back had failed.
-    pub restored: bool,
+    /// A fall for want of feedback, which began then, was undone: only the way back had failed.
+    pub restored: Option<Time>,
 }
 
 /// The part that learns from delay; all of it belongs to one path.
@@ -122,8 +122,8 @@ pub struct Estimator {
     remb: Option<f64>,
     rtt: Option<Duration>,
     estimate: u64,
-    /// The estimate when feedback ceased to come; none while it comes.
-    before_silence: Option<u64>,
+    /// When the estimate first fell for want of feedback, and what it was; none while feedback comes.
+    before_silence: Option<(Time, u64)>,
     usage: Usage,
     /// The last feedback that told something; none yet.
     fed: Option<Time>,
@@ -213,24 +213,29 @@ impl Estimator {
         if let Some(sent_at) = newest {
             self.on_rtt(received.since(sent_at));
         }
-        let before = self.before_silence.take();
-        let returned = self.silence.on_feedback();
-        if returned {
+        if self.silence.on_feedback() {
             self.prober.on_return(now, self.usual.1);
         }
         self.fed = Some(now);
         outcome.lost = self.settle(now);
-        // What was sent meanwhile got there, and no queue stands: it was the way back that failed. Of a longer
-        // silence nobody knows what else has changed: probes will tell.
-        let well = outcome.lost * RARELY <= outcome.acked && self.delay.queue.standing() < STANDING;
-        if let Some(before) =
-            before.filter(|before| returned && well && *before <= self.estimate * FALL_UNDONE)
-        {
-            self.delay.aimd.set(now, before as f64);
-            outcome.restored = true;
-        }
+        outcome.restored = self.undo_silence(now, newest, outcome.acked);
         self.update(now, newest);
         outcome
+    }
+
+    /// Undoes the fall for want of feedback, if what was sent since is there and no queue stands: then it was the way
+    /// back that failed. Of a longer silence nobody knows what else has changed: probes will tell. When the fall
+    /// began, if it is undone.
+    fn undo_silence(&mut self, now: Time, newest: Option<Time>, acked: u32) -> Option<Time> {
+        // What speaks of before only came late.
+        let (since, before) = self.before_silence.take_if(|(since, _)| newest > Some(*since))?;
+        let arrives = acked > 0 && self.reader.missing() * RARELY <= acked;
+        let well = arrives && self.delay.queue.standing() < STANDING;
+        if !well || before > self.estimate * FALL_UNDONE {
+            return None;
+        }
+        self.delay.aimd.set(now, before as f64);
+        Some(since)
     }
 
     fn settle(&mut self, now: Time) -> u32 {
@@ -387,7 +392,10 @@ impl Estimator {
     /// it was left.
     pub fn on_path_change(&mut self, now: Time) {
         self.now = now;
-        let before = self.before_silence.take().unwrap_or(self.estimate);
+        let before = self
+            .before_silence
+            .take()
+            .map_or(self.estimate, |(_, before)| before);
         let start = before.min(ESTIMATE_START) as f64;
         self.history.forget();
         self.reader = Reader::new(&self.history);
@@ -468,7 +476,7 @@ impl Estimator {
             self.combine(now);
         }
         if self.silence.handle_timeout(now) {
-            self.before_silence.get_or_insert(self.estimate);
+            self.before_silence.get_or_insert((now, self.estimate));
             let half = self.estimate as f64 / 2.0;
             self.delay.aimd.set(now, half);
             self.reports.halve();

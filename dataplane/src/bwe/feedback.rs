@@ -59,6 +59,8 @@ pub(super) struct Reader {
     /// Number of the newest message, to see whether one is missing.
     count: Option<u8>,
     settle_at: Time,
+    /// Packets that the last message was the first to miss.
+    missing: u32,
 }
 
 impl Reader {
@@ -71,7 +73,13 @@ impl Reader {
             clock: None,
             count: None,
             settle_at: Time::FAR_FUTURE,
+            missing: 0,
         }
+    }
+
+    /// Packets that the last message was the first to miss; they may come yet.
+    pub(super) fn missing(&self) -> u32 {
+        self.missing
     }
 
     /// Above the highest number that was spoken of.
@@ -88,6 +96,7 @@ impl Reader {
         twcc: &Twcc<'_>,
         mut on_acked: impl FnMut(Acked),
     ) -> bool {
+        self.missing = 0;
         let first = history.nearest(twcc.base_sequence());
         // Statuses before what is remembered have to be walked over for their deltas' sake; an honest peer's
         // are few.
@@ -109,6 +118,7 @@ impl Reader {
                     (_, Fate::Received) | (None, Fate::Missing | Fate::Lost) => {}
                     (None, Fate::InFlight | Fate::Unknown) => {
                         sent.fate = Fate::Missing;
+                        self.missing += 1;
                         news = true;
                     }
                     (Some(ticks), _) => {
@@ -153,6 +163,7 @@ impl Reader {
                     && sent.fate == Fate::InFlight
                 {
                     sent.fate = Fate::Missing;
+                    self.missing += 1;
                 }
             }
         }

@@ -7,7 +7,7 @@ use crate::codec::FrameSize;
 use crate::codec::dependency_descriptor::{Descriptor, Indication, Structure};
 use crate::forward::chains::{Chains, Links, Part};
 use crate::forward::layers::LAYERS_MAX;
-use crate::rtp::packet_ring::PacketMeta;
+use crate::rtp::packet_ring::{PacketMeta, UNREAD};
 use crate::time::Time;
 
 /// A structure, and what was told since it came.
@@ -34,6 +34,8 @@ pub struct Dependencies {
 pub struct Told {
     /// What a structure that came with it announces.
     pub announced: Option<Announced>,
+    /// That structure was news.
+    pub kept: bool,
     /// Spatial layers that have just turned out to lack what they can't do without, by bit.
     pub broken: u8,
 }
@@ -71,15 +73,17 @@ impl Dependencies {
     pub fn take(&mut self, now: Time, frame: i64, data: &[u8], meta: &mut PacketMeta) -> Told {
         let Ok(descriptor) = Descriptor::parse(data, self.of(frame)) else {
             meta.needed_by = 0;
+            meta.spatial = UNREAD;
             return Told::default();
         };
         let announced = descriptor
             .attached
             .as_ref()
             .map(|attached| Announced::new(attached.spatial_layers(), attached.sizes().unwrap_or_default()));
-        if let Some(attached) = &descriptor.attached {
-            self.keep(frame, attached);
-        }
+        let kept = descriptor
+            .attached
+            .as_ref()
+            .is_some_and(|attached| self.keep(frame, attached));
         let Some(known) = self.known(frame) else {
             return Told::default();
         };
@@ -127,6 +131,7 @@ impl Dependencies {
         };
         Told {
             announced,
+            kept,
             broken: self.chains.take(now, &part),
         }
     }
@@ -137,8 +142,8 @@ impl Dependencies {
         self.chains.highest_held(layer)
     }
 
-    /// Keeps a structure in its place: one that was repaired late is not the newest.
-    fn keep(&mut self, frame: i64, structure: &Structure) {
+    /// Keeps a structure in its place: one that was repaired late is not the newest. False if it is of no use.
+    fn keep(&mut self, frame: i64, structure: &Structure) -> bool {
         let known = Box::new(Known {
             structure: structure.clone(),
             since: frame,
@@ -147,10 +152,14 @@ impl Dependencies {
         let since = |known: &Option<Box<Known>>| known.as_ref().map(|known| known.since);
         if since(&self.newest).is_none_or(|newest| frame > newest) {
             self.before = self.newest.replace(known);
+            true
         } else if since(&self.newest) != Some(frame)
             && since(&self.before).is_none_or(|before| frame > before)
         {
             self.before = Some(known);
+            true
+        } else {
+            false
         }
     }
 

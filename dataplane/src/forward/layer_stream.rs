@@ -5,6 +5,7 @@ use kall_shared::media::{CodecParams, Kind};
 use crate::codec::h264;
 use crate::forward::dependencies::Dependencies;
 use crate::forward::rewriter::SourceId;
+use crate::rtp::packet_ring::UNREAD;
 use crate::rtp::{NackGenerator, PacketRing, PictureIdUnwrapper, RecvStream};
 use crate::time::Time;
 
@@ -57,9 +58,8 @@ impl LayerStream {
         let end = self.ring.highest().unwrap_or(seq);
         let mut broken = 0;
         for later in seq + 1..=end {
-            // Of what could not be read nobody knew who needs it.
-            let unread = self.ring.get(later).map(|(meta, _)| *meta);
-            let Some(mut meta) = unread.filter(|meta| meta.needed_by == 0) else {
+            let there = self.ring.get(later).map(|(meta, _)| *meta);
+            let Some(mut meta) = there.filter(|meta| meta.spatial == UNREAD) else {
                 continue;
             };
             if let Some(frame) = meta.picture_id {
@@ -116,7 +116,7 @@ mod tests {
             assert_eq!(payload, b"picture");
             (meta.spatial, meta.needed_by)
         };
-        assert_eq!(facts(&stream, 101), (0, 0));
+        assert_eq!(facts(&stream, 101), (UNREAD, 0));
         stream.describe_again(Time::ZERO, 100);
         assert_eq!(facts(&stream, 101), (1, 0b110));
         assert_eq!(facts(&stream, 102), (2, 0b100));

@@ -341,7 +341,7 @@ impl Publication {
             Ok(()) => {}
             Err(NotKept::Duplicate | NotKept::TooOld | NotKept::TooLong) => return Taken::Duplicate,
         }
-        if late && told.announced.is_some() {
+        if late && told.kept {
             told.broken |= stream.describe_again(now, seq);
         }
         let noted = stream.nack.on_packet(now, seq, recovered);

@@ -138,8 +138,9 @@ pub struct Slot {
     /// Pictures may be late before: the key frame it began with is larger than what follows, and to
     /// cut it would mean to ask for another.
     pub patient_until: Time,
-    /// Not to be given more before: it was given less a moment ago.
-    pub hold_until: Time,
+    /// Not to be given more before: it was given less a moment ago, and when.
+    hold_until: Time,
+    held_since: Time,
     /// What it sends.
     pub sent: RateMeter,
     /// For statistics.
@@ -194,6 +195,7 @@ impl Slot {
             synced_layers: 0,
             patient_until: Time::ZERO,
             hold_until: Time::ZERO,
+            held_since: Time::ZERO,
             sent: RateMeter::default(),
             counts: SlotCounts::default(),
             fed_by: None,
@@ -299,6 +301,25 @@ impl Slot {
     pub fn withhold(&mut self) {
         self.aim = None;
         self.rewriter.stop();
+    }
+
+    /// It was given less: it is given no more for a while.
+    pub fn hold(&mut self, now: Time, duration: Duration) {
+        self.hold_until = now + duration;
+        self.held_since = now;
+    }
+
+    /// Whether it is not to be given more yet.
+    #[must_use]
+    pub fn is_held(&self, now: Time) -> bool {
+        now < self.hold_until
+    }
+
+    /// What it was given less for since then is no more.
+    pub fn release_hold(&mut self, since: Time) {
+        if self.held_since >= since {
+            self.hold_until = Time::ZERO;
+        }
     }
 
     /// Holds the picture back because the path is too narrow for it. True when that is news.
@@ -409,6 +430,8 @@ impl Slot {
                 if shows {
                     self.is_thinned_out(aim, own.layer(), meta);
                     self.rewriter.leave_out(source, meta);
+                } else if self.rewriter.awaited() == Some(source) {
+                    return Err(Withheld::AwaitsEntry);
                 }
                 return Err(Withheld::Dropped);
             }
@@ -499,9 +522,8 @@ impl Slot {
             if meta.keyframe_start {
                 self.templates.on_structure(stream.source, structure);
             }
-            let shown = self
-                .spatial
-                .map_or(self.layer, |own| own.layers.layer_at(meta.seq));
+            let own = self.spatial_of(stream.source);
+            let shown = own.map_or(self.layer, |own| own.layer_at(meta.seq));
             // Of layers that depend in key pictures only, the first packet of others is of a layer that is left out.
             let says = meta.start_of_frame || self.untold;
             if stream.scalable && shown + 1 < structure.spatial_layers() && says {

@@ -17,6 +17,9 @@ pub const VIDEO_PACKETS: usize = 1024;
 /// Audio packets kept: 2.5 s at 20 ms each, more than the second in which a lost one may be asked for.
 pub const AUDIO_PACKETS: usize = 128;
 
+/// In place of a spatial layer: the packet's dependency descriptor can't be read, as the structure it is of has not come.
+pub const UNREAD: u8 = u8::MAX;
+
 /// What is known about a packet after it was authenticated and parsed; written once, read per subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PacketMeta {
@@ -52,7 +55,7 @@ pub struct PacketMeta {
     pub start_of_frame: bool,
     /// What the payload is.
     pub codec: Codec,
-    /// Spatial layer, where the stream carries several; else zero.
+    /// Spatial layer, where the stream carries several; else zero. [`UNREAD`] until it can be read.
     pub spatial: u8,
     /// Spatial layers that are decoded with it, by bit.
     pub needed_by: u8,

@@ -102,13 +102,13 @@ impl Session {
         self.rtt = DEFAULT_RTT;
         self.downstream.estimator.on_path_change(now);
         self.downstream.follow_estimate(now);
-        self.release_holds();
+        self.release_holds(Time::ZERO);
     }
 
-    /// What slots were given less for is no more.
-    pub fn release_holds(&mut self) {
+    /// What slots were given less for since then is no more.
+    pub fn release_holds(&mut self, since: Time) {
         for slot in &mut self.slots {
-            slot.hold_until = Time::ZERO;
+            slot.release_hold(since);
         }
     }
 

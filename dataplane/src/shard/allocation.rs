@@ -66,7 +66,7 @@ impl Shard {
         {
             slot.wish = wish;
             // It asks for something else: what was too much before says nothing about that.
-            slot.hold_until = Time::ZERO;
+            slot.release_hold(Time::ZERO);
             self.allocate(now, key);
         }
     }
@@ -241,7 +241,7 @@ impl Shard {
                 slot.aim(Aim { layer, temporal });
                 if fell {
                     let thinned = demand.had().is_some_and(|had| had.layer == layer);
-                    slot.hold_until = now + if thinned { HOLD_THINNED } else { HOLD };
+                    slot.hold(now, if thinned { HOLD_THINNED } else { HOLD });
                     let shown = slot.shown_layer();
                     if let Some(shown) = shown.filter(|shown| relief && *shown != layer) {
                         let flow = self
@@ -263,7 +263,7 @@ impl Shard {
                 news = slot.pause();
                 // What has only come may begin as soon as there is room.
                 if news && fell {
-                    slot.hold_until = now + HOLD_PAUSED;
+                    slot.hold(now, HOLD_PAUSED);
                 }
             }
         }
@@ -334,7 +334,7 @@ fn demand_of(
         // What it has is below everything that can be had: the lowest is no rise.
         found.unwrap_or(0) as u8
     });
-    let held = now < slot.hold_until;
+    let held = slot.is_held(now);
     demand.may_rise = !held && (may_rise || demand.current.is_none());
     Some(demand)
 }

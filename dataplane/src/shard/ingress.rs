@@ -538,8 +538,8 @@ impl Shard {
                 session.rtt = rtt;
             }
             downstream.follow_estimate(now);
-            if outcome.restored {
-                session.release_holds();
+            if let Some(since) = outcome.restored {
+                session.release_holds(since);
             }
             self.make_ready(key);
         }

@@ -63,6 +63,8 @@ pub(super) struct Call {
     /// Waits of each packet that arrived.
     pub(super) waits: Vec<(Time, Duration)>,
     pub(super) wakes: u64,
+    /// Falls for want of feedback that were undone.
+    pub(super) restored: u32,
     pacer: Pacer,
     receiver: TwccRecorder,
     feedback: VecDeque<(Time, Vec<u8>)>,
@@ -83,6 +85,7 @@ impl Call {
             samples: Vec::new(),
             waits: Vec::new(),
             wakes: 0,
+            restored: 0,
             pacer: Pacer::new(Time::ZERO),
             receiver: TwccRecorder::new(Time::ZERO),
             feedback: VecDeque::new(),
@@ -129,7 +132,8 @@ impl Call {
                 let Ok(Rtcp::Twcc(twcc)) = packet else {
                     panic!("{packet:?}");
                 };
-                self.estimator.on_feedback(now, now, &twcc);
+                let outcome = self.estimator.on_feedback(now, now, &twcc);
+                self.restored += u32::from(outcome.restored.is_some());
             }
         }
     }

@@ -316,6 +316,7 @@ fn a_way_back_that_fails_for_a_moment_costs_that_moment() {
     world.run(33);
     let back = world.call().estimator.estimate();
     assert!(back >= before * 80 / 100, "{before}, {back}");
+    assert_eq!(world.call().restored, 1);
 }
 
 #[test]
@@ -324,12 +325,14 @@ fn a_path_that_failed_both_ways_is_looked_at_anew() {
     world.run(30);
     let before = world.call().estimator.estimate();
     world.call().feedback_loss = 1.0;
-    world.link.path.capacity = 300_000;
+    world.link.path.loss = 1.0;
     world.run(32);
+    let fallen = world.call().estimator.estimate();
+    assert!(fallen <= before * 55 / 100, "{before}, {fallen}");
     world.call().feedback_loss = 0.0;
-    world.run(33);
-    let back = world.call().estimator.estimate();
-    assert!(back <= before / 2, "{before}, {back}");
+    world.link.path.loss = 0.0;
+    world.run(40);
+    assert_eq!(world.call().restored, 0);
 }
 
 #[test]
