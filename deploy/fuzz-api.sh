@@ -1,5 +1,6 @@
 #!/bin/bash
 # Runs schemathesis, all of whose checks are on unless schemathesis.toml says otherwise, against a server of its own: deploy/fuzz-api.sh PATH_OF_KALL [OPTIONS...]
+# The same cases each time, unless the options say --seed.
 
 set -euo pipefail
 
@@ -53,7 +54,7 @@ curl --silent --fail "http://127.0.0.1:$port/health/ready" >/dev/null ||
 status=0
 "$root/.tools/api/bin/schemathesis" --config-file "$root/deploy/schemathesis.toml" run "http://127.0.0.1:$port/openapi.json" \
     --header "Authorization: Bearer fuzz:a-secret-for-the-fuzzer" \
-    --no-color "$@" || status=$?
+    --seed 1 --no-color "$@" || status=$?
 if grep -E '"level":"ERROR"| ERROR |panicked' "$folder/kall.log"; then
     echo "fuzz-api: the server reported errors" >&2
     status=1
