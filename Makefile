@@ -29,7 +29,7 @@ run: build ## Build what is missing and start a server on http://localhost:7880
 
 test: lint unit web-test browser ## Everything fast: lints, unit, integration and browser tests
 
-test-full: fuzz api decode stacks firefox shaped ## What takes longer: fuzzing, the API, real decoders, other stacks and browsers, shaped links
+test-full: fuzz decode stacks firefox shaped ## What takes longer: fuzzing, real decoders, other stacks and browsers, shaped links
 
 release: tools-build $(WEB)/dist/index.html ## Optimised binaries in target/release
 	cargo build --release --locked -p kall-controlplane -p kall-dataplane
