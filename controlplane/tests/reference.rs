@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{DEADLINE, KEY, TestServer, answer};
+use common::{KEY, TestServer, answer, until_closed};
 use kall_controlplane::config::{AuthMode, DatabaseDriver};
 use kall_controlplane::store::{Claim, Store};
 use kall_shared::signalling::{ClientMessage, ErrorCode, ServerMessage};
@@ -14,8 +14,6 @@ use reqwest::RequestBuilder;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 const OFFER: &str = include_str!("data/chromium_offer.sdp");
@@ -278,12 +276,7 @@ impl Given {
     /// The same with bytes that no client library would send.
     async fn raw(&mut self, server: &TestServer, request: &str, status: u16, code: &str) {
         let address = server.base.trim_start_matches("http://");
-        let mut socket = TcpStream::connect(address).await.expect("it listens");
-        socket.write_all(request.as_bytes()).await.expect("it reads");
-        let mut said = Vec::new();
-        let read = tokio::time::timeout(DEADLINE, socket.read_to_end(&mut said));
-        read.await.expect("closed in time").expect("closed in order");
-        let said = String::from_utf8(said).expect("text");
+        let said = until_closed(address, request).await;
         assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
         assert!(said.contains(&format!("\"code\":\"{code}\"")), "{said}");
         self.0.insert(code.to_owned());

@@ -4,11 +4,11 @@ mod common;
 
 use std::time::Duration;
 
-use common::{TestServer, answer};
+use common::{TestServer, answer, until_closed};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use kall_controlplane::config::AuthMode;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 fn now() -> u64 {
@@ -155,18 +155,6 @@ async fn what_is_too_long_is_refused_and_closed() {
     socket.send_raw(Message::text("x".repeat(300 << 10))).await;
     assert_eq!(socket.ended().await, Some(1009));
     server.down().await;
-}
-
-/// What a server says to `first` until it closes the connection.
-async fn until_closed(address: &str, first: &str) -> String {
-    let mut socket = TcpStream::connect(address).await.expect("it listens");
-    socket.write_all(first.as_bytes()).await.expect("it reads");
-    let mut said = Vec::new();
-    tokio::time::timeout(common::DEADLINE, socket.read_to_end(&mut said))
-        .await
-        .unwrap_or_else(|_| panic!("still open after {first:?}"))
-        .expect("closed in order");
-    String::from_utf8(said).expect("text")
 }
 
 #[tokio::test]

@@ -209,6 +209,19 @@ pub(crate) async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
+/// What a server says to bytes that no client library would send, until it closes the connection.
+pub(crate) async fn until_closed(address: &str, first: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut socket = TcpStream::connect(address).await.expect("it listens");
+    socket.write_all(first.as_bytes()).await.expect("it reads");
+    let mut said = Vec::new();
+    tokio::time::timeout(DEADLINE, socket.read_to_end(&mut said))
+        .await
+        .unwrap_or_else(|_| panic!("still open after {first:?}"))
+        .expect("closed in order");
+    String::from_utf8(said).expect("text")
+}
+
 pub(crate) struct Socket {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     ledger: Ledger,
