@@ -35,6 +35,10 @@ pub fn find_program() -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
+/// Each packet touches the state of another subscriber; in huge pages all of it is within reach of the CPU's table of
+/// addresses. glibc reads this at start, and other libraries ignore it. Whoever sets it already knows better.
+const MALLOC_TUNABLES: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
+
 /// A running data plane.
 #[derive(Debug)]
 pub(super) enum Process {
@@ -72,6 +76,9 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
+        if std::env::var_os(MALLOC_TUNABLES.0).is_none() {
+            command.env(MALLOC_TUNABLES.0, MALLOC_TUNABLES.1);
+        }
         if config.turn.stun {
             command.arg("--stun");
         }
