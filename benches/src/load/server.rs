@@ -211,6 +211,10 @@ host = "127.0.0.1"
 port = {port}
 log_level = "warn"
 
+[api]
+requests_per_second = 10000
+burst = 10000
+
 [[api.keys]]
 key = "{}"
 secret = "{}"
