@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 /// Sessions of one core: past what its packet rate could serve. A session that only receives holds
-/// about 200 KB; one that publishes video holds a packet ring of 1.5 MB a layer beside it.
+/// about 60 KB; one that publishes video holds a packet ring of 1.5 MB a layer beside it.
 pub const SESSIONS_PER_CORE: usize = 4096;
 
 /// Sounds of one room: a microphone and a screen's sound of everybody whom one core has.

@@ -70,6 +70,7 @@ fn check_counters(world: &World) {
         "drop_rtp_unmapped",
         "drop_rtcp_malformed",
         "drop_outbox_full",
+        "drop_handshake_full",
         "drop_control_full",
     ] {
         assert_eq!(world.counter(name), 0, "{name}");

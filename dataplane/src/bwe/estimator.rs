@@ -16,6 +16,7 @@ use super::reports::Reports;
 use super::silence::Silence;
 use super::trendline::Trendline;
 use super::{ESTIMATE_MAX, ESTIMATE_MIN, ESTIMATE_START, OVERHEAD_BYTES, bounded};
+use crate::io::prefetch::prefetch;
 use crate::time::Time;
 use crate::wire::rtcp::Twcc;
 
@@ -176,6 +177,16 @@ impl Estimator {
         self.history.push(now, wire, self.prober.is_sending());
         self.reports.on_sent(bytes);
         self.silence.on_sent(now, self.is_measured(), self.rtt);
+    }
+
+    /// Fetches what [`Self::on_sent`] looks at.
+    pub fn prefetch(&self) {
+        prefetch(&self.history);
+        prefetch(&self.silence);
+        prefetch(&self.sent_bytes);
+        prefetch(&self.fed);
+        self.prober.prefetch();
+        self.history.prefetch();
     }
 
     /// Takes a feedback message that the kernel received at `received`. What it says of numbers that were

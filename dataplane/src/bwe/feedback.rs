@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::history::{Fate, History, PACKETS};
+use super::history::{Fate, History, PACKETS_MAX};
 use crate::time::Time;
 use crate::wire::rtcp::Twcc;
 use crate::wire::rtcp::twcc::{REFERENCE_TICKS, TICK_MICROS};
@@ -100,7 +100,7 @@ impl Reader {
         let first = history.nearest(twcc.base_sequence());
         // Statuses before what is remembered have to be walked over for their deltas' sake; an honest peer's
         // are few.
-        if first >= history.next() || first.saturating_add(PACKETS as u64) < history.oldest() {
+        if first >= history.next() || first.saturating_add(PACKETS_MAX as u64) < history.oldest() {
             return false;
         }
         let offset = self.offset(twcc.reference_time());

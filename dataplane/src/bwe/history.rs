@@ -2,13 +2,23 @@
 //!
 //! Numbers are unwrapped to 64 bits and contiguous, so a number is its own place in the ring. A number
 //! quoted in feedback is taken as the one nearest to the last that was sent; what was never sent, or is
-//! no longer remembered, is nobody.
+//! no longer remembered, is nobody. The ring is as large as the rate makes it: it grows when it is about to forget what
+//! may still be spoken of, and most subscribers get a few hundred packets a second.
 
+use std::time::Duration;
+
+use crate::io::prefetch::prefetch;
 use crate::rtp::ext_seq::nearest_u16;
 use crate::time::Time;
 
-/// Packets remembered: half a second at 40 Mbit/s. A power of two.
-pub(super) const PACKETS: usize = 2048;
+/// Most packets remembered: half a second at 40 Mbit/s. A power of two.
+pub(super) const PACKETS_MAX: usize = 2048;
+
+/// Packets remembered to begin with. A power of two.
+const PACKETS_MIN: usize = 128;
+
+/// How long a packet is worth room: feedback that comes later tells nothing of the path as it is.
+const REMEMBERED: Duration = Duration::from_secs(2);
 
 /// What a packet is, for accounting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,10 +75,22 @@ pub(super) struct Sent {
     pub(super) probe: bool,
 }
 
+impl Sent {
+    const NOTHING: Self = Self {
+        at: Time::ZERO,
+        bytes: 0,
+        total: 0,
+        fate: Fate::Unknown,
+        probe: false,
+    };
+}
+
 /// The ring.
 #[derive(Debug)]
 pub(super) struct History {
     packets: Vec<Sent>,
+    /// When the ring began to go round this time, and the number with which it has.
+    lap: (Time, u64),
     total: u32,
     next: u64,
     /// Nothing below this is remembered: it was sent on another path.
@@ -79,17 +101,11 @@ impl History {
     /// The first number is one cycle up, so that no distance underflows.
     const START: u64 = 1 << 16;
 
-    /// Takes all its memory.
+    /// Nothing was sent yet.
     pub(super) fn new() -> Self {
-        let nothing = Sent {
-            at: Time::ZERO,
-            bytes: 0,
-            total: 0,
-            fate: Fate::Unknown,
-            probe: false,
-        };
         Self {
-            packets: vec![nothing; PACKETS],
+            packets: vec![Sent::NOTHING; PACKETS_MIN],
+            lap: (Time::ZERO, Self::START + PACKETS_MIN as u64),
             total: 0,
             next: Self::START,
             first: Self::START,
@@ -103,13 +119,16 @@ impl History {
 
     /// The lowest number that is remembered.
     pub(super) fn oldest(&self) -> u64 {
-        self.first.max(self.next.saturating_sub(PACKETS as u64))
+        self.first
+            .max(self.next.saturating_sub(self.packets.len() as u64))
     }
 
     /// Notes the packet that took the next number.
     pub(super) fn push(&mut self, at: Time, bytes: u16, probe: bool) {
         self.total = self.total.wrapping_add(u32::from(bytes));
-        self.packets[index(self.next)] = Sent {
+        self.make_room(at);
+        let index = self.index(self.next);
+        self.packets[index] = Sent {
             at,
             bytes,
             total: self.total,
@@ -129,17 +148,46 @@ impl History {
         if number < self.oldest() || number >= self.next {
             return None;
         }
-        self.packets.get_mut(index(number))
+        let index = self.index(number);
+        self.packets.get_mut(index)
     }
 
     /// Forgets all packets; numbers go on.
     pub(super) fn forget(&mut self) {
         self.first = self.next;
     }
-}
 
-fn index(number: u64) -> usize {
-    (number % PACKETS as u64) as usize
+    /// Grows, if the ring went round so fast that the next packets would take the places of some that are worth it.
+    fn make_room(&mut self, now: Time) {
+        let (began, ends) = self.lap;
+        if self.next < ends {
+            return;
+        }
+        let size = self.packets.len();
+        let oldest = self.next - size as u64;
+        let grows = oldest >= self.first && size < PACKETS_MAX && now.since(began) <= REMEMBERED;
+        if !grows {
+            self.lap = (now, self.next + size as u64);
+            return;
+        }
+        let new_size = size * 2;
+        self.lap = (began, oldest + new_size as u64);
+        let mut packets = vec![Sent::NOTHING; new_size];
+        for number in oldest..self.next {
+            packets[number as usize & (new_size - 1)] = self.packets[self.index(number)];
+        }
+        self.packets = packets;
+    }
+
+    /// Fetches the place of the next packet.
+    pub(super) fn prefetch(&self) {
+        prefetch(&self.packets[self.index(self.next)]);
+    }
+
+    fn index(&self, number: u64) -> usize {
+        // The size is a power of two.
+        number as usize & (self.packets.len() - 1)
+    }
 }
 
 #[cfg(test)]
@@ -151,12 +199,36 @@ mod tests {
         let mut history = History::new();
         assert!(history.get_mut(history.next()).is_none());
         let first = history.next();
-        for millis in 0..=PACKETS as u64 {
-            history.push(Time::from_millis(millis), 100, false);
+        for micros in 0..=PACKETS_MAX as u64 {
+            history.push(Time::from_nanos(micros * 1000), 100, false);
         }
         assert!(history.get_mut(first).is_none());
-        assert_eq!(history.get_mut(first + 1).unwrap().at, Time::from_millis(1));
+        assert_eq!(history.get_mut(first + 1).unwrap().at, Time::from_nanos(1000));
         assert!(history.get_mut(history.next()).is_none());
+    }
+
+    #[test]
+    fn is_as_large_as_the_rate_makes_it() {
+        // 50 packets a second, and then 400.
+        let mut history = History::new();
+        let first = history.next();
+        for packet in 0..1000 {
+            history.push(Time::from_millis(packet * 20), packet as u16, false);
+        }
+        assert_eq!(history.packets.len(), PACKETS_MIN);
+        assert!(history.get_mut(first).is_none());
+        for packet in 0..4000 {
+            history.push(
+                Time::from_nanos(20_000_000_000 + packet * 2_500_000),
+                packet as u16,
+                false,
+            );
+        }
+        assert_eq!(history.packets.len(), 1024);
+        for back in 1..=1024 {
+            let number = history.next() - back;
+            assert_eq!(u64::from(history.get_mut(number).unwrap().bytes), 4000 - back);
+        }
     }
 
     #[test]

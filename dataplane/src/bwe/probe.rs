@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::cluster::{Cluster, Finding};
 use super::estimator::Demand;
 use super::feedback::Acked;
+use crate::io::prefetch::prefetch;
 use crate::time::Time;
 
 /// How long the first probes of a path last, and later ones at least. Later ones ride on media whose own
@@ -211,6 +212,12 @@ impl Prober {
             self.interval = (self.interval * 2).min(INTERVAL_CONGESTED_MAX);
             self.due = now + self.varied();
         }
+    }
+
+    /// Fetches what [`Self::on_sent`] looks at.
+    pub(super) fn prefetch(&self) {
+        prefetch(&self.due);
+        prefetch(&self.demand);
     }
 
     /// Notes a packet; `bytes` with headers.

@@ -110,8 +110,9 @@ pub(super) struct Projection {
     key_offset: u8,
     first_seq_offset: i64,
     first_picture_offset: i64,
-    /// A ring in the order of the source once it is full.
+    /// A ring in the order of the source once it has `runs_max`. Most slots never drop anything, and it takes no memory.
     runs: Vec<Run>,
+    runs_max: usize,
     newest_run: usize,
     /// Below it, runs have been forgotten.
     floor: u64,
@@ -140,10 +141,11 @@ impl Projection {
             key_offset: 0,
             first_seq_offset: 0,
             first_picture_offset: 0,
-            runs: Vec::with_capacity(match kind {
+            runs: Vec::new(),
+            runs_max: match kind {
                 Kind::Audio => AUDIO_RUNS,
                 Kind::Video => VIDEO_RUNS,
-            }),
+            },
             newest_run: 0,
             floor: 0,
         }
@@ -320,7 +322,10 @@ impl Projection {
     }
 
     fn push(&mut self, run: Run) {
-        if self.runs.len() < self.runs.capacity() {
+        if self.runs.len() < self.runs_max {
+            if self.runs.is_empty() {
+                self.runs.reserve_exact(self.runs_max);
+            }
             self.newest_run = self.runs.len();
             self.runs.push(run);
         } else {

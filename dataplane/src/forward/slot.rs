@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kall_shared::id::Mid;
 use kall_shared::link::SlotReason;
-use kall_shared::media::{Codec, CodecParams, Kind, SlotWish};
+use kall_shared::media::{Codec, CodecParams, Kind, MediaLine, SlotWish};
 
 use crate::forward::keyframe::SubscriberLimit;
 use crate::forward::layer_stream::LayerStream;
@@ -18,7 +18,7 @@ use crate::forward::turns::Turns;
 use crate::rtp::nack_map::{NackMap, NotResent, Sent};
 use crate::rtp::packet_ring::PacketMeta;
 use crate::rtp::{CaptureClock, RateMeter, SendStream};
-use crate::session::formats::ExtensionIds;
+use crate::session::formats::{ExtensionIds, opus_pt, receiver_codec};
 use crate::shard::slab::Key;
 use crate::srtp::EgressGuard;
 use crate::time::{Time, WallClock};
@@ -91,6 +91,16 @@ struct Spatial {
     layers: SpatialLayers,
 }
 
+/// What a layer carries, in the receiver's terms.
+#[derive(Debug, Clone, Copy)]
+pub struct Carried {
+    published: CodecParams,
+    /// The receiver's codec.
+    pub codec: CodecParams,
+    /// What plain Opus is called, for the blocks of redundant audio.
+    pub opus_pt: Option<u8>,
+}
+
 /// One receiving line.
 #[derive(Debug)]
 pub struct Slot {
@@ -108,6 +118,8 @@ pub struct Slot {
     rewriter: Rewriter,
     nacks: NackMap,
     send: SendStream,
+    /// What it carried last: looked up once, and not for every packet.
+    carried: Option<Carried>,
     epoch: u32,
     occupant: Option<Key>,
     /// What the receiver wants of the occupant.
@@ -178,6 +190,7 @@ impl Slot {
             rewriter: Rewriter::new(kind, clock_rate, seed.first_seq, seed.first_ts),
             nacks: NackMap::new(kind),
             send: SendStream::new(seed.ssrc),
+            carried: None,
             epoch: 0,
             occupant: None,
             assigned: false,
@@ -232,6 +245,26 @@ impl Slot {
     #[must_use]
     pub fn clock_rate(&self) -> u32 {
         self.rewriter.clock_rate()
+    }
+
+    /// What a layer carries in the terms of this slot's line; none if the receiver can't take it.
+    pub fn carry(&mut self, published: &CodecParams, lines: &[MediaLine]) -> Option<Carried> {
+        if let Some(carried) = self.carried.filter(|carried| carried.published == *published) {
+            return Some(carried);
+        }
+        let line = lines.get(usize::from(self.line))?;
+        self.carried = receiver_codec(line, published).map(|codec| Carried {
+            published: *published,
+            codec,
+            opus_pt: opus_pt(line),
+        });
+        self.carried
+    }
+
+    /// Its line was negotiated anew: extensions and codecs may be called otherwise.
+    pub fn renegotiate(&mut self, extensions: ExtensionIds) {
+        self.extensions = extensions;
+        self.carried = None;
     }
 
     /// Rises with every change of occupant.
@@ -566,6 +599,11 @@ impl Slot {
         meta.temporal > self.thinned.at(meta.seq)
     }
 
+    /// Fetches what the next packet looks at.
+    pub fn prefetch(&self) {
+        self.nacks.prefetch();
+    }
+
     /// Remembers a packet that was sealed. True when a sender report should follow at once.
     /// `len` is what left for it.
     pub fn on_sent(
@@ -661,10 +699,4 @@ impl Slot {
         let rtp = self.rewriter.timestamp(stream.source, captured)?;
         self.send.sender_info(now, wall, rtp)
     }
-}
-
-/// The receiver's view of the codec a layer carries now.
-#[must_use]
-pub fn codec_for(line: &kall_shared::media::MediaLine, stream: &LayerStream) -> Option<CodecParams> {
-    crate::session::formats::receiver_codec(line, &stream.codec)
 }

@@ -255,10 +255,14 @@ impl Agent {
         let Some(selected) = self.pairs.selected() else {
             return self.pairs.select(from);
         };
-        if selected.path.remote == from {
+        if selected.remote == from {
             return false;
         }
-        let silent = now.since(selected.heard) > SILENT_PATH;
+        let heard = self
+            .pairs
+            .get(selected.remote)
+            .map_or(Time::ZERO, |pair| pair.heard);
+        let silent = now.since(heard) > SILENT_PATH;
         (!self.completed || silent) && self.pairs.select(from)
     }
 
@@ -272,7 +276,7 @@ impl Agent {
     /// Where to send to; `None` before the first valid check.
     #[must_use]
     pub fn selected(&self) -> Option<Path> {
-        self.pairs.selected().map(|pair| pair.path)
+        self.pairs.selected()
     }
 
     /// Whether the peer has nominated a path.

@@ -36,7 +36,8 @@ pub(super) struct Validated {
 #[derive(Debug, Clone)]
 pub(super) struct Pairs {
     pairs: Vec<Pair>,
-    selected: Option<TransportAddress>,
+    /// The path of the pair in use, here as well: it is looked up for every packet.
+    selected: Option<Path>,
 }
 
 impl Pairs {
@@ -54,6 +55,9 @@ impl Pairs {
             pair.heard = now;
             // A peer that reached us over another of our addresses expects answers from there.
             pair.path.local = path.local;
+            if let Some(selected) = self.selected.as_mut().filter(|own| own.remote == path.remote) {
+                selected.local = path.local;
+            }
             return Validated {
                 new: false,
                 evicted: None,
@@ -73,7 +77,7 @@ impl Pairs {
             .pairs
             .iter()
             .enumerate()
-            .filter(|(_, pair)| Some(pair.path.remote) != self.selected)
+            .filter(|(_, pair)| Some(pair.path) != self.selected)
             .min_by_key(|(_, pair)| pair.heard)?
             .0;
         Some(self.pairs.remove(oldest).path.remote)
@@ -81,15 +85,15 @@ impl Pairs {
 
     /// Puts a validated pair into use; whether that changed anything.
     pub(super) fn select(&mut self, remote: TransportAddress) -> bool {
-        if self.selected == Some(remote) || self.get(remote).is_none() {
+        let Some(path) = self.get(remote).map(|pair| pair.path) else {
             return false;
-        }
-        self.selected = Some(remote);
-        true
+        };
+        self.selected.replace(path) != Some(path)
     }
 
-    pub(super) fn selected(&self) -> Option<&Pair> {
-        self.get(self.selected?)
+    /// The path in use.
+    pub(super) fn selected(&self) -> Option<Path> {
+        self.selected
     }
 
     pub(super) fn get(&self, remote: TransportAddress) -> Option<&Pair> {
@@ -104,9 +108,9 @@ impl Pairs {
     /// place, if there is one.
     pub(super) fn remove(&mut self, remote: TransportAddress) {
         self.pairs.retain(|pair| pair.path.remote != remote);
-        if self.selected == Some(remote) {
+        if self.selected.is_some_and(|selected| selected.remote == remote) {
             let latest = self.pairs.iter().max_by_key(|pair| pair.heard);
-            self.selected = latest.map(|pair| pair.path.remote);
+            self.selected = latest.map(|pair| pair.path);
         }
     }
 

@@ -1,8 +1,11 @@
 //! A core: one shard, one driver, and the loop that turns them.
 //!
-//! A turn: sleep until there is something, read the clock once, feed datagrams, feed commands, run timers,
+//! A turn: sleep until there is something, read the clock, feed datagrams, feed commands, run timers,
 //! send what came of it, tell the control thread. Every phase has a bound, so that neither a flood nor a
 //! join storm starves the others; what is left over makes the next turn start without a sleep.
+//!
+//! To send a picture's first packet to hundreds takes longer than its others need to come: they are taken in between,
+//! and leave with it to all whose turn has not come yet. Nothing is waited for.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -25,6 +28,9 @@ use super::uring::UringDriver;
 use super::wake::Waker;
 use crate::shard::{Datagram, Shard, TransmitBatch};
 use crate::time::Time;
+
+/// Sessions to which sending takes longer than a look at the socket by far.
+const MANY: usize = 16;
 
 /// What moves the packets of one core.
 #[expect(
@@ -184,12 +190,12 @@ impl Core {
         self.driver.wait(timeout)?;
         let now = self.clock.now();
         self.driver.counters().loop_turns += 1;
-        let datagrams = self.receive(now) + self.receive_frames(now)?;
+        let datagrams = self.receive(now, DATAGRAMS_PER_TURN) + self.receive_frames(now)?;
         let (commands, flow) = self.take_commands(now);
         if self.shard.poll_deadline() <= now {
             self.shard.handle_timeout(now);
         }
-        let drained = self.transmit(now);
+        let (datagrams, drained) = self.forward(now, datagrams)?;
         self.hang_up();
         self.report();
         self.busy = datagrams >= DATAGRAMS_PER_TURN || commands >= COMMANDS_PER_TURN || !drained;
@@ -216,10 +222,10 @@ impl Core {
         }
     }
 
-    fn receive(&mut self, now: Time) -> usize {
+    fn receive(&mut self, now: Time, limit: usize) -> usize {
         let unix_now = clock::unix_now();
         let shard = &mut self.shard;
-        self.driver.receive(DATAGRAMS_PER_TURN, |incoming| {
+        self.driver.receive(limit, |incoming| {
             shard.handle_datagram(
                 now,
                 Datagram {
@@ -291,22 +297,36 @@ impl Core {
         }
     }
 
-    /// Sends what the shard has ready; false when its bound came first.
-    fn transmit(&mut self, now: Time) -> bool {
+    /// Sends what the shard has ready, and takes what comes meanwhile if that is long; `taken` datagrams were taken in
+    /// this turn already. How many there are now, and whether all was sent before the bound came.
+    fn forward(&mut self, mut now: Time, mut taken: usize) -> io::Result<(usize, bool)> {
         for _ in 0..TRANSMITS_PER_TURN {
-            self.batch.clear();
-            self.shard.poll_transmit(now, &mut self.batch);
-            if self.batch.is_empty() {
-                return true;
+            if self.shard.ready_len() >= MANY && taken < DATAGRAMS_PER_TURN {
+                self.driver.wait(Some(Duration::ZERO))?;
+                now = self.clock.now();
+                taken += self.receive(now, DATAGRAMS_PER_TURN - taken);
             }
-            self.driver.send(&self.batch);
-            let shard = &mut self.shard;
-            self.connections
-                .send(&self.batch, self.driver.counters(), &mut |event| {
-                    pass_on(shard, now, event);
-                });
+            if !self.transmit(now) {
+                return Ok((taken, true));
+            }
         }
-        false
+        Ok((taken, false))
+    }
+
+    /// Sends a batch of what the shard has ready; false when there is nothing.
+    fn transmit(&mut self, now: Time) -> bool {
+        self.batch.clear();
+        self.shard.poll_transmit(now, &mut self.batch);
+        if self.batch.is_empty() {
+            return false;
+        }
+        self.driver.send(&self.batch);
+        let shard = &mut self.shard;
+        self.connections
+            .send(&self.batch, self.driver.counters(), &mut |event| {
+                pass_on(shard, now, event);
+            });
+        true
     }
 
     fn report(&mut self) {
@@ -332,7 +352,7 @@ impl Core {
     /// The last packets: a close_notify for every peer. Bounded, because a shard that never runs dry is a bug
     /// that must not keep the process alive.
     fn finish(&mut self, now: Time) {
-        while !self.transmit(now) {
+        while self.transmit(now) {
             if self.clock.now().since(now) > super::limits::STOP_TIMEOUT {
                 break;
             }

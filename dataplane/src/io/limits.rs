@@ -7,8 +7,8 @@ use std::time::Duration;
 pub const DATAGRAMS_PER_TURN: usize = 256;
 
 /// Commands a loop turn takes. A command may cost as much as ten packets (a session's memory, a page of
-/// a snapshot), so a join storm delays media by a few milliseconds at most.
-pub const COMMANDS_PER_TURN: usize = 64;
+/// a snapshot), so a join storm delays media by less than a millisecond.
+pub const COMMANDS_PER_TURN: usize = 16;
 
 /// Batches a loop turn sends, each up to 256 runs: more than all answers to a turn's datagrams need.
 pub const TRANSMITS_PER_TURN: usize = 32;

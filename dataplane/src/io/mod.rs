@@ -24,6 +24,7 @@ mod epoll;
 pub mod limits;
 pub mod outbox;
 pub mod panic;
+pub mod prefetch;
 pub mod process;
 mod receive;
 mod receive_slots;

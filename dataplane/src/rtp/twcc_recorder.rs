@@ -56,13 +56,13 @@ pub struct TwccRecorder {
 }
 
 impl TwccRecorder {
-    /// Nothing noted; all memory is taken here.
+    /// Nothing noted. Memory is taken with the first packet: most sessions only receive.
     #[must_use]
     pub fn new(now: Time) -> Self {
         Self {
             unwrapper: SeqUnwrapper::new(),
-            arrivals: vec![None; ARRIVALS],
-            scratch: Vec::with_capacity(STATUSES_MAX),
+            arrivals: Vec::new(),
+            scratch: Vec::new(),
             base: None,
             number: 0,
             last_feedback: now,
@@ -76,6 +76,10 @@ impl TwccRecorder {
     /// Notes the arrival of an authenticated packet of `len` bytes that carried this transport
     /// sequence number. Repeats and packets that come too late are not noted.
     pub fn on_packet(&mut self, arrival: Time, seq: u16, len: usize) {
+        if self.arrivals.is_empty() {
+            self.arrivals = vec![None; ARRIVALS];
+            self.scratch = Vec::with_capacity(STATUSES_MAX);
+        }
         let highest = self.unwrapper.highest();
         let seq = self.unwrapper.unwrap(seq);
         let ticks = arrival.as_nanos() / TICK;

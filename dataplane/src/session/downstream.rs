@@ -5,6 +5,7 @@ use std::time::Duration;
 use kall_shared::media::{Extension, MediaLine, SessionParams};
 
 use crate::bwe::{Class, Estimator, Pacer};
+use crate::io::prefetch::prefetch;
 use crate::rtp::RateMeter;
 use crate::time::Time;
 
@@ -133,6 +134,13 @@ impl Downstream {
     #[must_use]
     pub fn is_paced(&self) -> bool {
         self.feedback != Feedback::None
+    }
+
+    /// Fetches what the next packet looks at.
+    pub fn prefetch(&self) {
+        prefetch(&self.pacer);
+        prefetch(&self.sent);
+        self.estimator.prefetch();
     }
 
     /// Notes a sealed packet. `numbered`: it carries the next number of the path.

@@ -17,6 +17,7 @@ use kall_shared::media::{Layer, SessionDescription, SessionParams};
 
 use crate::forward::publication::Publication;
 use crate::forward::slot::Slot;
+use crate::io::prefetch::prefetch;
 use crate::rtp::{CaptureClock, RateMeter, RembSource, ReportSchedule, RtxBudget, TwccRecorder};
 use crate::shard::slab::{Key, Slab};
 use crate::time::Time;
@@ -89,10 +90,10 @@ pub struct Session {
     pub rtt: Duration,
     /// Counts full intra requests (RFC 5104 section 4.3.1.1).
     pub fir_sequence: u8,
+    /// Datagrams of its handshake that wait for their turn.
+    pub handshakes_waiting: u8,
     /// The earliest wake-up asked for.
     pub wake_at: Time,
-    /// Whether the shard already knows that the outbox is not empty.
-    pub queued: bool,
 }
 
 impl Session {
@@ -103,6 +104,26 @@ impl Session {
         self.downstream.estimator.on_path_change(now);
         self.downstream.follow_estimate(now);
         self.release_holds(Time::ZERO);
+    }
+
+    /// When something is due of what sending moves: packets wait for their turn, slots are to be reported on, or feedback
+    /// is waited for.
+    #[must_use]
+    pub fn sending_deadline(&self, now: Time) -> Time {
+        let waits = self.outbox.paced_len() > 0 && self.transport.has_room();
+        self.sender_reports
+            .poll_deadline()
+            .min(self.downstream.poll_deadline(now, waits))
+    }
+
+    /// Fetches what sealing its packets looks at.
+    pub fn prefetch(&self) {
+        prefetch(&self.outbox);
+        prefetch(&self.slots);
+        prefetch(&self.rtx_budget);
+        prefetch(&self.wake_at);
+        self.transport.prefetch();
+        self.downstream.prefetch();
     }
 
     /// What slots were given less for since then is no more.

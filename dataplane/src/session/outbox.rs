@@ -57,6 +57,11 @@ impl Item {
 /// The queues of one session.
 #[derive(Debug, Default)]
 pub struct Outbox {
+    /// Whether the peer has keys: before that, what is published is not for it. Here, so that whoever hands a packet to
+    /// hundreds of sessions looks at nothing else of them.
+    pub open: bool,
+    /// Whether the shard already knows that there is something to send.
+    pub queued: bool,
     audio: VecDeque<Item>,
     repair: VecDeque<Item>,
     video: VecDeque<Item>,
@@ -134,6 +139,16 @@ impl Outbox {
         self.video
             .retain(|item| !matches!(item, Item::Forward { slot: own, .. } if *own == slot));
         before - self.video.len()
+    }
+
+    /// The slots of the next sound and of the next picture.
+    pub fn next_slots(&self) -> impl Iterator<Item = u8> {
+        [self.audio.front(), self.video.front()]
+            .into_iter()
+            .flatten()
+            .map(|item| match *item {
+                Item::Forward { slot, .. } | Item::Retransmit { slot, .. } => slot,
+            })
     }
 
     /// The pictures' packets that wait, in their order.

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use crate::address::{ConnectionId, TransportAddress};
 use crate::dtls::Dtls;
 use crate::ice;
+use crate::io::prefetch::prefetch;
 use crate::limits;
 use crate::srtp::{Inbound, Outbound, Profile, SessionKeys};
 use crate::time::Time;
@@ -68,6 +69,14 @@ impl Transport {
             keyed: None,
             room: None,
             created: now,
+        }
+    }
+
+    /// Fetches what sending looks at.
+    pub fn prefetch(&self) {
+        prefetch(&self.ice);
+        if let Some(keyed) = &self.keyed {
+            keyed.outbound.prefetch();
         }
     }
 

@@ -206,7 +206,7 @@ impl Shard {
                 transport: Transport::new(agent, Box::new(dtls), now),
                 incoming: IncomingStreams::default(),
                 published: Vec::new(),
-                slots: Vec::new(),
+                slots: Vec::with_capacity(params.lines.iter().filter(|line| line.slot).count()),
                 hears: 0,
                 outbox: Outbox::default(),
                 downstream: Downstream::new(now, Feedback::of(&params)),
@@ -223,8 +223,8 @@ impl Shard {
                 feedback_ssrc,
                 rtt: DEFAULT_RTT,
                 fir_sequence: 0,
+                handshakes_waiting: 0,
                 wake_at: Time::FAR_FUTURE,
-                queued: false,
                 params,
             }
         });
@@ -293,6 +293,11 @@ impl Shard {
         present.extensions = ExtensionIds::of_lines(&params.lines);
         present.downstream.feedback = Feedback::of(&params);
         present.params = params;
+        for slot in &mut present.slots {
+            if let Some(line) = present.params.lines.get(usize::from(slot.line)) {
+                slot.renegotiate(ExtensionIds::of_line(line));
+            }
+        }
         if let Some(label) = label {
             present.label = label;
         }

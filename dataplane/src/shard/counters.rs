@@ -119,6 +119,8 @@ counters! {
     drop_rtcp_malformed,
     /// A session's outbox was full.
     drop_outbox_full,
+    /// A handshake's datagrams that too many others were before.
+    drop_handshake_full,
     /// Pictures that waited too long for their receiver's path.
     drop_queue_late,
     /// The core's control queue was full.

@@ -4,6 +4,7 @@
 //! as one run. Sound leaves at once; what is repaired and pictures leave as the path allows, and what
 //! a probe needs beside them is made of what was sent before.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use kall_shared::media::{Extension, Kind};
@@ -13,16 +14,17 @@ use super::counters::Counters;
 use super::slab::{Key, Slab};
 use super::transmit::{EVEN_MAX, MAX_SEGMENTS, TransmitBatch};
 use super::write::{Even, Write, padding};
+use crate::address::TransportAddress;
 use crate::bwe::Class;
 use crate::forward::layer_stream::LayerStream;
 use crate::forward::publication::Publication;
 use crate::forward::rewriter::Withheld;
-use crate::forward::slot::{Slot, codec_for};
+use crate::forward::slot::Slot;
+use crate::io::prefetch::prefetch;
 use crate::rtp::nack_map::Sent;
 use crate::rtp::packet_ring::PacketMeta;
 use crate::session::Session;
 use crate::session::downstream::{Downstream, Feedback};
-use crate::session::formats::opus_pt;
 use crate::session::outbox::{Item, Outbox};
 use crate::session::transport::Keyed;
 use crate::time::Time;
@@ -44,9 +46,10 @@ impl Shard {
             return;
         }
         while batch.has_room() {
-            let Some(&key) = self.ready.last() else { break };
+            let Some(&key) = self.ready.front() else { break };
+            self.fetch_ahead();
             let Some(session) = self.sessions.get_mut(key) else {
-                self.ready.pop();
+                self.ready.pop_front();
                 continue;
             };
             let turn = Turn {
@@ -60,24 +63,47 @@ impl Shard {
             if turn.drain(session, batch) == Drained::BatchFull {
                 break;
             }
-            session.queued = false;
-            self.ready.pop();
+            session.outbox.queued = false;
+            self.ready.pop_front();
             // A slot that began or switched wants its sender report at once, and what still waits
             // wants to be looked at when the path has room.
-            self.reschedule(now, key);
+            self.reschedule_sending(now, key);
         }
         self.ask_for_keyframes(now);
         self.after_switches(now);
         self.count_transmits(batch);
     }
 
+    /// Fetches the state of the sessions that are next: of the one after the next what is found at once, of the next what
+    /// that leads to.
+    fn fetch_ahead(&self) {
+        let ahead = |by: usize| self.sessions.get(*self.ready.get(by)?);
+        if let Some(session) = ahead(2) {
+            session.prefetch();
+        }
+        if let Some(session) = ahead(1) {
+            for slot in session.outbox.next_slots() {
+                if let Some(slot) = session.slots.get(usize::from(slot)) {
+                    prefetch(slot);
+                    slot.prefetch();
+                }
+            }
+        }
+    }
+
+    /// Sessions that wait for [`Self::poll_transmit`].
+    #[must_use]
+    pub fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
     /// The session has something to seal.
     pub(super) fn make_ready(&mut self, key: Key) {
         if let Some(session) = self.sessions.get_mut(key)
-            && !session.queued
+            && !session.outbox.queued
         {
-            session.queued = true;
-            self.ready.push(key);
+            session.outbox.queued = true;
+            self.ready.push_back(key);
         }
     }
 
@@ -96,6 +122,9 @@ impl Shard {
         self.counters.tx_runs += batch.runs().len() as u64;
     }
 }
+
+/// Where to and where from: looked up once for all that one session gets in a turn.
+type Way = (TransportAddress, IpAddr);
 
 /// How the emptying of an outbox ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,36 +147,39 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     fn drain(mut self, session: &mut Session, batch: &mut TransmitBatch) -> Drained {
-        if session.transport.path().is_none() || session.transport.keyed.is_none() {
+        let (Some(way), true) = (session.transport.path(), session.transport.keyed.is_some()) else {
             session.outbox.clear();
             return Drained::Done;
-        }
+        };
+        let connection = session.transport.is_connection();
         while batch.has_room() {
             let before = batch.byte_len();
             if let Some(item) = session.outbox.pop_urgent() {
-                self.send(session, item, batch);
+                self.send(session, way, item, batch);
             } else if session.may_drain(self.now) {
                 if let Some(item) = session.outbox.pop_paced() {
-                    self.send(session, item, batch);
+                    self.send(session, way, item, batch);
                 }
             } else {
-                return self.probe(session, batch);
+                return self.probe(session, way, batch);
             }
-            session.transport.take_room(batch.byte_len() - before);
+            if connection {
+                session.transport.take_room(batch.byte_len() - before);
+            }
         }
         Drained::BatchFull
     }
 
-    fn send(&mut self, session: &mut Session, item: Item, batch: &mut TransmitBatch) {
+    fn send(&mut self, session: &mut Session, way: Way, item: Item, batch: &mut TransmitBatch) {
         match item {
             Item::Forward {
                 slot,
                 publication,
                 layer,
                 seq,
-            } => self.forward(session, slot, publication, (layer, seq), batch),
+            } => self.forward(session, way, slot, publication, (layer, seq), batch),
             Item::Retransmit { slot, out_seq } => {
-                let sealed = self.retransmit(session, slot, out_seq, batch);
+                let sealed = self.retransmit(session, way, slot, out_seq, batch);
                 match sealed {
                     Some(()) => self.counters.rtx_out += 1,
                     None => self.counters.rtx_refused += 1,
@@ -159,22 +191,17 @@ impl Turn<'_> {
     fn forward(
         &mut self,
         session: &mut Session,
+        (to, from): Way,
         index: u8,
         publication: Key,
         (layer, seq): (u8, u64),
         batch: &mut TransmitBatch,
     ) {
         let now = self.now;
-        let Some((to, from)) = session.transport.path() else {
-            return;
-        };
         let Some(keyed) = &session.transport.keyed else {
             return;
         };
         let Some(slot) = session.slots.get_mut(usize::from(index)) else {
-            return;
-        };
-        let Some(line) = session.params.lines.get(usize::from(slot.line)) else {
             return;
         };
         if slot.occupant() != Some(publication) {
@@ -207,7 +234,7 @@ impl Turn<'_> {
             self.want_keyframe(index);
             return;
         }
-        let Some(codec) = codec_for(line, stream) else {
+        let Some(carried) = slot.carry(&stream.codec, &session.params.lines) else {
             self.counters.drop_codec += 1;
             return;
         };
@@ -229,7 +256,7 @@ impl Turn<'_> {
         };
         let fields = HeaderFields {
             marker: out.marker,
-            payload_type: codec.pt,
+            payload_type: carried.codec.pt,
             sequence: out.seq as u16,
             timestamp: out.timestamp,
             ssrc: slot.ssrc(),
@@ -243,7 +270,7 @@ impl Turn<'_> {
                 ..fields
             };
             let write = Write {
-                codec,
+                codec: carried.codec,
                 published: stream.codec.codec,
                 opus_pt: None,
                 meta,
@@ -280,9 +307,9 @@ impl Turn<'_> {
             Even::Not
         };
         let write = Write {
-            codec,
+            codec: carried.codec,
             published: stream.codec.codec,
-            opus_pt: opus_pt(line),
+            opus_pt: carried.opus_pt,
             meta,
             payload,
             descriptor: stream.ring.descriptor(seq),
@@ -316,19 +343,19 @@ impl Turn<'_> {
     fn retransmit(
         &mut self,
         session: &mut Session,
+        way: Way,
         index: u8,
         out_seq: u16,
         batch: &mut TransmitBatch,
     ) -> Option<()> {
-        let slot = session.slots.get(usize::from(index))?;
+        let slot = session.slots.get_mut(usize::from(index))?;
         let sent = slot.on_nack(self.now, out_seq, session.rtt).ok()?;
-        let line = session.params.lines.get(usize::from(slot.line))?;
         let (stream, _, payload) = find_sent(self.publications, slot, &sent)?;
-        codec_for(line, stream)?.rtx_pt?;
+        slot.carry(&stream.codec, &session.params.lines)?.codec.rtx_pt?;
         if !session.rtx_budget.spend(self.now, payload.len()) {
             return None;
         }
-        self.resend(session, index, &sent, Class::Rtx, batch)?;
+        self.resend(session, way, index, &sent, Class::Rtx, batch)?;
         session
             .slots
             .get_mut(usize::from(index))?
@@ -340,16 +367,16 @@ impl Turn<'_> {
     fn resend(
         &mut self,
         session: &mut Session,
+        (to, from): Way,
         index: u8,
         sent: &Sent,
         class: Class,
         batch: &mut TransmitBatch,
     ) -> Option<()> {
-        let (to, from) = session.transport.path()?;
         let keyed = session.transport.keyed.as_ref()?;
         let slot = session.slots.get_mut(usize::from(index))?;
-        let line = session.params.lines.get(usize::from(slot.line))?;
         let (stream, meta, payload) = find_sent(self.publications, slot, sent)?;
+        let carried = slot.carry(&stream.codec, &session.params.lines)?;
         let structure = meta.picture_id.and_then(|frame| stream.dependencies.of(frame));
         if sent.ids.top_layer.is_some() && structure.is_none() {
             // Two key frames came since: nobody can say any more what was said of its targets.
@@ -357,9 +384,9 @@ impl Turn<'_> {
         }
         let transport = session.downstream.next_number(slot);
         let write = Write {
-            codec: codec_for(line, stream)?,
+            codec: carried.codec,
             published: stream.codec.codec,
-            opus_pt: opus_pt(line),
+            opus_pt: carried.opus_pt,
             meta,
             payload,
             descriptor: stream.ring.descriptor(meta.seq),
@@ -381,7 +408,7 @@ impl Turn<'_> {
 
     /// Adds what a running probe wants beside the media: packets sent a moment ago once more, which
     /// repairs what was lost of them, and where there are none padding.
-    fn probe(&mut self, session: &mut Session, batch: &mut TransmitBatch) -> Drained {
+    fn probe(&mut self, session: &mut Session, way: Way, batch: &mut TransmitBatch) -> Drained {
         if session.downstream.feedback != Feedback::Transport || !session.transport.has_room() {
             return Drained::Done;
         }
@@ -389,24 +416,23 @@ impl Turn<'_> {
             if !batch.has_room() {
                 return Drained::BatchFull;
             }
-            if self.repeat_recent(session, batch).is_none() && self.pad(session, batch).is_none() {
+            if self.repeat_recent(session, way, batch).is_none() && self.pad(session, way, batch).is_none() {
                 break;
             }
         }
         Drained::Done
     }
 
-    fn repeat_recent(&mut self, session: &mut Session, batch: &mut TransmitBatch) -> Option<()> {
+    fn repeat_recent(&mut self, session: &mut Session, way: Way, batch: &mut TransmitBatch) -> Option<()> {
         let index = probing_slot(session)?;
         let back = session.downstream.probe_back % PROBE_BACK_MAX;
         session.downstream.probe_back = back + 1;
         let sent = session.slots.get(usize::from(index))?.recent(back)?;
-        self.resend(session, index, &sent, Class::Padding, batch)
+        self.resend(session, way, index, &sent, Class::Padding, batch)
     }
 
-    fn pad(&mut self, session: &mut Session, batch: &mut TransmitBatch) -> Option<()> {
+    fn pad(&mut self, session: &mut Session, (to, from): Way, batch: &mut TransmitBatch) -> Option<()> {
         let index = probing_slot(session)?;
-        let (to, from) = session.transport.path()?;
         let Keyed { outbound, .. } = session.transport.keyed.as_ref()?;
         let slot = session.slots.get_mut(usize::from(index))?;
         // A receiver takes padding by its mid, be there media before it or not.

@@ -7,6 +7,7 @@ use kall_shared::link::{CloseReason, Event};
 use kall_shared::media::{Codec, Extension, Kind};
 
 use super::counters::Counters;
+use super::handshakes::{self, Waiting};
 use super::{Datagram, Shard, session_key, ufrag};
 use crate::address::TransportAddress;
 use crate::dtls::DtlsEvent;
@@ -57,7 +58,7 @@ impl Shard {
         self.counters.rx_bytes += datagram.data.len() as u64;
         match classify(datagram.data) {
             Class::Stun => self.on_stun(now, &datagram),
-            Class::Dtls => self.on_dtls(now, &datagram),
+            Class::Dtls => self.on_dtls(&datagram),
             Class::Rtp => self.on_rtp(now, &mut datagram),
             Class::Rtcp => self.on_rtcp(now, &mut datagram),
             Class::Other => self.counters.drop_unknown_class += 1,
@@ -152,19 +153,50 @@ impl Shard {
         key
     }
 
-    fn on_dtls(&mut self, now: Time, datagram: &Datagram<'_>) {
+    fn on_dtls(&mut self, datagram: &Datagram<'_>) {
         let Some(key) = self.flow(&datagram.from) else {
             return;
         };
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
+        let kept = session.handshakes_waiting < handshakes::OF_ONE_MAX
+            && self.handshakes.push(Waiting {
+                session: key,
+                from: datagram.from,
+                data: Box::from(&*datagram.data),
+            });
+        if kept {
+            session.handshakes_waiting += 1;
+        } else {
+            self.counters.drop_handshake_full += 1;
+        }
+    }
+
+    /// Handles some of the handshakes' datagrams that wait.
+    pub(super) fn run_handshakes(&mut self, now: Time) {
+        for _ in 0..handshakes::PER_TURN {
+            let Some(waiting) = self.handshakes.pop() else {
+                break;
+            };
+            self.run_handshake(now, &waiting);
+        }
+    }
+
+    fn run_handshake(&mut self, now: Time, waiting: &Waiting) {
+        let key = waiting.session;
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        session.handshakes_waiting -= 1;
         let Some(dtls) = &mut session.transport.dtls else {
             self.counters.drop_dtls += 1;
             return;
         };
-        dtls.handle_datagram(now, datagram.data);
-        if session.transport.ice.on_handshake_packet(datagram.from) {
+        dtls.handle_datagram(now, &waiting.data);
+        // The address may have been forgotten, or proved to be another's, since the datagram came from it.
+        let valid = self.flows.owner(&waiting.from) == Some(key);
+        if valid && session.transport.ice.on_handshake_packet(waiting.from) {
             self.counters.path_changes += 1;
             session.on_path_change(now);
         }
@@ -222,6 +254,7 @@ impl Shard {
         };
         let srtp_profile = keyed.profile.name().to_owned();
         session.transport.keyed = Some(keyed);
+        session.outbox.open = true;
         self.outgoing.event(Event::SessionConnected {
             session: session.id,
             srtp_profile,
@@ -410,22 +443,31 @@ impl Shard {
             let Some(session) = self.sessions.get_mut(subscriber.session) else {
                 continue;
             };
-            if session.transport.keyed.is_none() {
+            if !session.outbox.open {
                 continue;
             }
+            if !session.outbox.queued {
+                session.outbox.queued = true;
+                self.ready.push_back(subscriber.session);
+            }
             let slot = subscriber.slot;
-            let own = session.slots.get(usize::from(slot));
-            let waits = own.is_some_and(Slot::waits_for_keyframe);
-            let shown = own.is_some_and(|own| {
-                let layer = own.shown_layer().filter(|_| scalable).unwrap_or(layer);
-                own.shows_layer(publication_key, layer)
-            });
             let item = |seq| Item::Forward {
                 slot,
                 publication: publication_key,
                 layer,
                 seq,
             };
+            if order == Order::New {
+                let pushed = session.outbox.push(kind, item(seq));
+                self.counters.drop_outbox_full += u64::from(!pushed);
+                continue;
+            }
+            let own = session.slots.get(usize::from(slot));
+            let waits = own.is_some_and(Slot::waits_for_keyframe);
+            let shown = own.is_some_and(|own| {
+                let layer = own.shown_layer().filter(|_| scalable).unwrap_or(layer);
+                own.shows_layer(publication_key, layer)
+            });
             if let Order::Onset(since) = order
                 && let Some(stream) = publication.stream(layer)
                 && !own.is_some_and(|own| own.shows(stream.source))
@@ -460,10 +502,6 @@ impl Shard {
                         break;
                     }
                 }
-            }
-            if !session.queued {
-                session.queued = true;
-                self.ready.push(subscriber.session);
             }
         }
     }
@@ -620,9 +658,9 @@ impl Shard {
                 self.counters.rtx_refused += 1;
                 continue;
             }
-            if !session.queued {
-                session.queued = true;
-                self.ready.push(key);
+            if !session.outbox.queued {
+                session.outbox.queued = true;
+                self.ready.push_back(key);
             }
         }
     }

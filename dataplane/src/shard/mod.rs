@@ -16,6 +16,7 @@ mod egress;
 mod entropy;
 mod event;
 mod flows;
+mod handshakes;
 mod hearing;
 mod ingress;
 mod membership;
@@ -30,7 +31,7 @@ pub mod transmit;
 pub mod ufrag;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -53,6 +54,7 @@ use counters::Counters;
 use entropy::Entropy;
 use event::Outgoing;
 use flows::Flows;
+use handshakes::Handshakes;
 use room::Room;
 use slab::{Key, Slab};
 use timers::Timers;
@@ -106,8 +108,9 @@ pub struct Shard {
     hangups: Vec<ConnectionId>,
     timers: Timers,
     control: ControlQueue,
+    handshakes: Handshakes,
     /// Sessions whose outbox is not empty, each once.
-    ready: Vec<Key>,
+    ready: VecDeque<Key>,
     /// Slots that need a key frame from their publisher, found while sealing.
     wanting: Vec<(Key, u8)>,
     /// Slots that began or changed their source while sealing.
@@ -143,7 +146,8 @@ impl Shard {
             hangups: Vec::new(),
             timers: Timers::with_capacity(limits::SESSIONS_PER_CORE),
             control: ControlQueue::default(),
-            ready: Vec::with_capacity(limits::SESSIONS_PER_CORE),
+            handshakes: Handshakes::default(),
+            ready: VecDeque::with_capacity(limits::SESSIONS_PER_CORE),
             wanting: Vec::with_capacity(limits::SESSIONS_PER_CORE),
             switched: Vec::with_capacity(limits::SESSIONS_PER_CORE),
             demands: Vec::with_capacity(kall_shared::media::limits::MEDIA_LINES),
@@ -163,7 +167,11 @@ impl Shard {
     /// When [`Self::handle_timeout`] is wanted next.
     #[must_use]
     pub fn poll_deadline(&self) -> Time {
-        self.timers.next_deadline()
+        if self.handshakes.is_empty() {
+            self.timers.next_deadline()
+        } else {
+            Time::ZERO
+        }
     }
 
     /// Gives a session its keys without a handshake: simulations repeat bit for bit only if nothing

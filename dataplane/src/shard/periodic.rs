@@ -43,6 +43,7 @@ impl Shard {
             self.reschedule(now, key);
         }
         self.due = due;
+        self.run_handshakes(now);
     }
 
     /// Plans a session's next wake-up, if it is earlier than the one planned.
@@ -55,11 +56,7 @@ impl Shard {
             .poll_deadline()
             .min(session.arrivals.poll_deadline())
             .min(session.receiver_reports.poll_deadline())
-            .min(session.sender_reports.poll_deadline())
-            .min(session.downstream.poll_deadline(
-                now,
-                session.outbox.paced_len() > 0 && session.transport.has_room(),
-            ));
+            .min(session.sending_deadline(now));
         if session.wants_remb() {
             deadline = deadline.min(session.remb.poll_deadline());
         }
@@ -84,6 +81,17 @@ impl Shard {
         if deadline < session.wake_at {
             session.wake_at = deadline;
             self.timers.schedule(key, deadline);
+        }
+    }
+
+    /// The same after something was sent, which moves nothing else.
+    pub(super) fn reschedule_sending(&mut self, now: Time, key: Key) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            let deadline = session.sending_deadline(now);
+            if deadline < session.wake_at {
+                session.wake_at = deadline;
+                self.timers.schedule(key, deadline);
+            }
         }
     }
 

@@ -25,11 +25,12 @@ pub struct Key {
 }
 
 impl<T> Slab<T> {
-    /// An empty slab for at most `max` values.
+    /// An empty slab for at most `max` values. Addresses for all of them are reserved here, so that values never move;
+    /// memory is only what is used of them.
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self {
-            entries: Vec::new(),
+            entries: Vec::with_capacity(max),
             free: Vec::new(),
             len: 0,
             max,

@@ -5,6 +5,7 @@
 use super::cm::Cm;
 use super::gcm::Gcm;
 use super::{MasterKey, Profile};
+use crate::io::prefetch::prefetch;
 
 /// The tag did not match: forged, damaged or sealed under another key or index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,14 @@ impl Cipher {
         match master.profile() {
             Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => Self::Gcm(Gcm::new(master)),
             Profile::AesCm128HmacSha1_80 => Self::Cm(Cm::new(master)),
+        }
+    }
+
+    /// Fetches the keys that RTP packets are sealed with.
+    pub(super) fn prefetch(&self) {
+        match self {
+            Self::Gcm(gcm) => gcm.prefetch(),
+            Self::Cm(cm) => prefetch(cm),
         }
     }
 

@@ -5,6 +5,7 @@ use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use super::cipher::{BadTag, RTCP_CLEAR, RTCP_ENCRYPTED};
 use super::kdf::{Label, derive};
 use super::{MasterKey, Profile};
+use crate::io::prefetch::prefetch;
 
 /// Bytes of the tag; the profiles fix it (RFC 7714 section 12).
 const TAG_LEN: usize = 16;
@@ -29,6 +30,11 @@ impl Gcm {
             rtp: Keyed::new(master, Label::RtpEncryption, Label::RtpSalt),
             rtcp: Keyed::new(master, Label::RtcpEncryption, Label::RtcpSalt),
         }
+    }
+
+    /// Fetches the keys that RTP packets are sealed with.
+    pub(super) fn prefetch(&self) {
+        prefetch(&self.rtp);
     }
 
     #[inline]

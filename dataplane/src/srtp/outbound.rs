@@ -55,6 +55,11 @@ impl Outbound {
         }
     }
 
+    /// Fetches the keys of [`Self::seal_rtp`].
+    pub fn prefetch(&self) {
+        self.cipher.prefetch();
+    }
+
     /// Bytes that [`Self::seal_rtp`] adds.
     #[must_use]
     pub const fn rtp_overhead(&self) -> usize {
