@@ -434,6 +434,12 @@ impl Estimator {
         self.fed.is_some()
     }
 
+    /// Whether the estimate is what every path begins with: no probe has ended yet, and nothing speaks against it.
+    #[must_use]
+    pub fn is_guess(&self) -> bool {
+        self.prober.is_first() && !self.is_congested()
+    }
+
     /// Whether the path is being overused or the estimate has just fallen, as of the last call with a
     /// time.
     #[must_use]

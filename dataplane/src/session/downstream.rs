@@ -125,6 +125,12 @@ impl Downstream {
         self.feedback != Feedback::Transport || self.estimator.is_measured()
     }
 
+    /// Whether what the path carries is a guess so far, and a probe will tell in a moment.
+    #[must_use]
+    pub fn is_guessed(&self) -> bool {
+        self.feedback == Feedback::Transport && self.estimator.is_guess()
+    }
+
     /// Whether a packet of video may leave now.
     pub fn may_send(&mut self, now: Time) -> bool {
         self.feedback == Feedback::None || self.pacer.may_send(now)

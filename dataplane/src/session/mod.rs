@@ -110,6 +110,10 @@ impl Session {
     /// is waited for.
     #[must_use]
     pub fn sending_deadline(&self, now: Time) -> Time {
+        if !self.outbox.open {
+            // Nothing is sent yet, and a path that nothing is sent on can't be probed.
+            return self.downstream.allocate_at;
+        }
         let waits = self.outbox.paced_len() > 0 && self.transport.has_room();
         self.sender_reports
             .poll_deadline()

@@ -185,6 +185,11 @@ impl Shard {
         let settling = now < settled_at && !falls_below(SETTLING_PERCENT);
         let budget = match budget {
             Some(budget) if settling => Some(budget.max(downstream.used_bps)),
+            // What has begun is not taken away for a guess.
+            Some(budget) if downstream.is_guessed() => {
+                let had = demands.iter().filter_map(Demand::had).map(|step| step.bps).sum();
+                Some(budget.max(whole(had)))
+            }
             budget => budget,
         };
         let shared = budget.map_or(u64::MAX / 1_000, share);
@@ -220,7 +225,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return false;
         };
-        let measured = session.downstream.is_measured();
+        let known = session.downstream.is_measured() && !session.downstream.is_guessed();
         let Some(slot) = session.slots.get_mut(usize::from(demand.slot)) else {
             return false;
         };
@@ -258,7 +263,7 @@ impl Shard {
                 }
             }
             // Before anything is known of the path, what is held back is so for a moment only.
-            None if !measured => slot.withhold(),
+            None if !known => slot.withhold(),
             None => {
                 news = slot.pause();
                 // What has only come may begin as soon as there is room.

@@ -123,8 +123,9 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
+        let open = session.outbox.open;
         let downstream = &mut session.downstream;
-        if downstream.feedback == Feedback::Transport && downstream.estimator.poll_deadline() <= now {
+        if open && downstream.feedback == Feedback::Transport && downstream.estimator.poll_deadline() <= now {
             downstream.estimator.handle_timeout(now);
             downstream.follow_estimate(now);
         }
@@ -134,7 +135,8 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let probing = session.downstream.feedback == Feedback::Transport
+        let probing = open
+            && session.downstream.feedback == Feedback::Transport
             && session.transport.has_room()
             && session.downstream.estimator.probe_bytes(now) > 0;
         if probing || session.may_drain(now) {

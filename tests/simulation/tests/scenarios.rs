@@ -26,6 +26,7 @@ scenarios! {
     congested_feedback
     h264_layers
     join_storm
+    large_stream
     longer_route
     loss_20
     loss_5
