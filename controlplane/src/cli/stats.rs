@@ -7,6 +7,7 @@ use super::remote::{Remote, Watch};
 use super::table::{duration, plain, table};
 use super::{Failure, block_on};
 use crate::config::Config;
+use crate::media::drops;
 
 #[derive(Debug, Args)]
 pub(super) struct Stats {
@@ -79,7 +80,7 @@ fn server(figures: &Value) -> String {
     for (index, core) in data_plane["cores"].as_array().into_iter().flatten().enumerate() {
         let counter = |name: &str| core["counters"][name].as_u64().unwrap_or(0);
         let drops = core["counters"].as_object().into_iter().flatten();
-        let drops = drops.filter(|(name, _)| name.starts_with("drop_"));
+        let drops = drops.filter(|(name, _)| drops::reason(name).is_some());
         let drops: u64 = drops.filter_map(|(_, value)| value.as_u64()).sum();
         cores.push(vec![
             index.to_string(),

@@ -18,6 +18,7 @@ use super::App;
 use super::histogram::BOUNDS;
 use super::media_sample::MediaSample;
 use super::stats::data_plane_stats;
+use crate::media::drops;
 
 pub(super) fn router(path: &str) -> Router<Arc<App>> {
     Router::new().route(path, get(metrics))
@@ -210,7 +211,7 @@ fn cores(page: &mut Page, stats: &Stats) {
     page.family(name, "counter", "What a core refused, by reason");
     for (core, counted) in stats.cores.iter().enumerate() {
         for (counter, value) in counted.counters.iter().filter(|(_, value)| **value > 0) {
-            if let Some(reason) = counter.strip_prefix("drop_") {
+            if let Some(reason) = drops::reason(counter) {
                 page.value(name, &format!("core=\"{core}\",reason=\"{reason}\""), value);
             }
         }

@@ -2,6 +2,7 @@
 //! supervisor that starts it, takes over a live one, and starts it again.
 
 mod client;
+pub mod drops;
 mod process;
 mod supervisor;
 
