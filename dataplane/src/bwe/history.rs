@@ -18,7 +18,7 @@ pub(super) const PACKETS_MAX: usize = 2048;
 const PACKETS_MIN: usize = 128;
 
 /// How long a packet is worth room: feedback that comes later tells nothing of the path as it is.
-const REMEMBERED: Duration = Duration::from_secs(2);
+const REMEMBERED: Duration = Duration::from_millis(1500);
 
 /// What a packet is, for accounting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
