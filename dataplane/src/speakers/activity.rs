@@ -4,6 +4,10 @@
 //!
 //! Three spans tell a voice from noise: now (20 ms), a syllable (100 ms), a phrase (one second). A key
 //! that is struck is loud now, and never for a syllable.
+//!
+//! The paper cuts the second into syllables by the clock, and counts those that are loud from end to end. Then
+//! a short syllable counts or not by where the cuts fall. Here what is loud is spoken when it lasts, wherever it
+//! begins, and the spans are measured in that.
 
 use std::time::Duration;
 
@@ -11,50 +15,48 @@ use super::noise_floor::NoiseFloor;
 use crate::time::Time;
 
 /// Between two samples; the span of an ordinary packet.
-const SAMPLE: Duration = Duration::from_millis(20);
+pub(super) const SAMPLE: Duration = Duration::from_millis(20);
 
-/// Samples that are remembered: one second.
-const SAMPLES: usize = 50;
+/// Samples that are remembered: one second. Each is a bit, the newest the lowest.
+const SAMPLES: u32 = 50;
+const SECOND: u64 = (1 << SAMPLES) - 1;
 
 /// Samples of a syllable.
-const SYLLABLE: usize = 5;
+const SYLLABLE: u32 = 5;
+
+/// Loud samples on end that are spoken. A key is struck in fewer.
+const SPOKEN: u64 = 0b1111;
 
 /// The longest packet of Opus (RFC 6716 section 2.1.4): a level holds for so long at most, as it stands for a
 /// packet whose end isn't known.
 const HOLD: Duration = Duration::from_millis(120);
 
-/// Volumes of one step of the measure: 13 steps cover all 127.
-const STEP: u8 = 10;
-
-/// A sample of more steps than this is loud.
-const LOUD: u8 = 7;
-
-/// A syllable of more loud samples than this is spoken.
-const SPOKEN: u8 = 4;
+/// A sample of this volume is loud: more than 7 of the 13 steps that the paper divides all volumes into.
+const LOUD: u8 = 80;
 
 /// How much somebody speaks at one time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Score {
-    /// The newest sample in steps, 0 to 12.
-    pub(super) immediate: u8,
-    /// Loud samples of the newest syllable, 0 to 5.
-    pub(super) medium: u8,
-    /// Spoken syllables of the last second, 0 to 10.
-    pub(super) long: u8,
+    /// Samples since the newest that is spoken; [`SAMPLES`] when none is.
+    pub(super) silent: u32,
+    /// Spoken samples of the last second.
+    pub(super) spoken: u32,
+}
+
+impl Default for Score {
+    fn default() -> Self {
+        Self {
+            silent: SAMPLES,
+            spoken: 0,
+        }
+    }
 }
 
 impl Score {
-    /// Whether this one takes over from the one who has spoken so far.
-    ///
-    /// The likelihood ratios of the paper with its parameters (13 steps of rate 0.78, 5 of 24, 10 of 47,
-    /// thresholds 3, 2 and 0) come to these comparisons of whole numbers: the differences of all other
-    /// scores are below the thresholds.
+    /// Whether this one takes over from the one who has spoken so far: he has been silent for a syllable, this one
+    /// has spoken since, and more of the last second than he.
     pub(super) fn takes_over_from(self, dominant: Self) -> bool {
-        dominant.immediate <= 3
-            && self.immediate >= 4
-            && dominant.medium == 0
-            && self.medium >= 1
-            && self.long > dominant.long
+        dominant.silent >= SYLLABLE && self.silent < dominant.silent && self.spoken > dominant.spoken
     }
 }
 
@@ -67,11 +69,12 @@ pub(super) struct Activity {
     held: (u8, Time),
     /// When the next sample is due.
     due: Time,
-    /// In steps, a ring.
-    samples: [u8; SAMPLES],
-    newest: usize,
-    /// How many of the samples are loud.
-    loud: u8,
+    /// Samples above the noise.
+    above: u64,
+    /// Samples that are loud.
+    loud: u64,
+    /// Those of them that are spoken.
+    spoken: u64,
 }
 
 impl Activity {
@@ -80,9 +83,9 @@ impl Activity {
             noise: NoiseFloor::default(),
             held: (0, now),
             due: now,
-            samples: [0; SAMPLES],
-            newest: 0,
+            above: 0,
             loud: 0,
+            spoken: 0,
         }
     }
 
@@ -93,16 +96,10 @@ impl Activity {
         self.noise.gate(volume)
     }
 
-    /// Whether the newest packet, which was loud, is the end of a word and no stroke of a key: four fifths of
-    /// the last 100 ms were above the noise.
+    /// Whether something above the noise that follows the newest sample is the end of a word and no stroke of a
+    /// key: with it, four fifths of 100 ms were.
     pub(super) fn is_word(&self) -> bool {
-        let before = (0..SYLLABLE - 1).map(|age| self.back(age));
-        before.filter(|steps| *steps > 0).count() >= SYLLABLE - 2
-    }
-
-    /// The sample of some time ago; zero is the newest.
-    fn back(&self, age: usize) -> u8 {
-        self.samples[(self.newest + SAMPLES - age) % SAMPLES]
+        is_word(self.above)
     }
 
     /// Forgets what was said; the room stays the room.
@@ -113,36 +110,18 @@ impl Activity {
         };
     }
 
-    /// Loud samples of the last second.
-    pub(super) fn loud(&self) -> u8 {
-        self.loud
-    }
-
     /// How much is spoken now.
     pub(super) fn score(&mut self, now: Time) -> Score {
         self.advance(now);
-        if self.loud == 0 {
-            // Most people, most of the time.
-            return Score {
-                immediate: self.back(0),
-                ..Score::default()
-            };
-        }
-        let loud_of = |syllable: usize| {
-            let ages = syllable * SYLLABLE..(syllable + 1) * SYLLABLE;
-            ages.filter(|age| self.back(*age) > LOUD).count() as u8
-        };
-        let spoken = (0..SAMPLES / SYLLABLE).filter(|syllable| loud_of(*syllable) > SPOKEN);
         Score {
-            immediate: self.back(0),
-            medium: loud_of(0),
-            long: spoken.count() as u8,
+            silent: self.spoken.trailing_zeros().min(SAMPLES),
+            spoken: self.spoken.count_ones(),
         }
     }
 
     /// Takes the samples that are due.
     fn advance(&mut self, now: Time) {
-        let second = SAMPLE * SAMPLES as u32;
+        let second = SAMPLE * SAMPLES;
         if now.since(self.due) > second {
             // More would only push each other out.
             self.due = now - second;
@@ -157,12 +136,19 @@ impl Activity {
 
     fn push(&mut self, volume: u8) {
         self.noise.on_sample(volume);
-        let steps = self.noise.gate(volume) / STEP;
-        self.newest = (self.newest + 1) % SAMPLES;
-        let oldest = std::mem::replace(&mut self.samples[self.newest], steps);
-        self.loud -= u8::from(oldest > LOUD);
-        self.loud += u8::from(steps > LOUD);
+        let counted = self.noise.gate(volume);
+        self.above = (self.above << 1 | u64::from(counted > 0)) & SECOND;
+        self.loud = (self.loud << 1 | u64::from(counted >= LOUD)) & SECOND;
+        self.spoken = self.spoken << 1 & SECOND;
+        if self.loud & SPOKEN == SPOKEN {
+            self.spoken |= SPOKEN;
+        }
     }
+}
+
+/// Whether the sample after `before` is the end of a word, if it is above the noise as those of `before` are.
+fn is_word(before: u64) -> bool {
+    (before & ((1 << (SYLLABLE - 1)) - 1)).count_ones() >= SYLLABLE - 2
 }
 
 #[cfg(test)]
@@ -188,20 +174,44 @@ mod tests {
     }
 
     #[test]
-    fn a_voice_fills_all_three_spans() {
+    fn a_voice_fills_the_second() {
         let (mut activity, now) = quiet_room();
         let now = speak(&mut activity, now, 20, &[95; 51]);
         let score = activity.score(now);
-        assert_eq!((score.immediate, score.medium, score.long), (9, 5, 10));
+        assert_eq!((score.silent, score.spoken), (0, SAMPLES));
     }
 
     #[test]
-    fn a_key_that_is_struck_is_loud_for_no_syllable() {
+    fn a_key_that_is_struck_is_not_spoken() {
         let (mut activity, mut now) = quiet_room();
         for _ in 0..20 {
-            now = speak(&mut activity, now, 20, &[100, 90, 40, 35, 30, 30]);
-            assert_eq!(activity.score(now).long, 0);
+            now = speak(&mut activity, now, 20, &[100, 90, 90, 40, 35, 30, 30]);
+            assert_eq!(activity.score(now), Score::default());
         }
+    }
+
+    #[test]
+    fn a_short_syllable_counts_wherever_it_begins() {
+        for before in 0..10 {
+            let (mut activity, now) = quiet_room();
+            let now = speak(&mut activity, now, 20, &vec![30; before]);
+            let now = speak(&mut activity, now, 20, &[95, 95, 95, 95, 30, 30, 30]);
+            let score = activity.score(now);
+            // The newest packet is sampled when the next is due.
+            assert_eq!((score.silent, score.spoken), (2, 4), "after {before}");
+        }
+    }
+
+    #[test]
+    fn keys_add_nothing_to_a_cough() {
+        let (mut activity, now) = quiet_room();
+        let mut now = speak(&mut activity, now, 20, &[100, 100, 30, 30, 30, 30]);
+        let cough: Vec<u8> = (0..17).map(|packet| 111 - 4 * packet).collect();
+        now = speak(&mut activity, now, 20, &cough);
+        for _ in 0..3 {
+            now = speak(&mut activity, now, 20, &[100, 100, 30, 30, 30, 30]);
+        }
+        assert_eq!(activity.score(now).spoken, 8);
     }
 
     #[test]
@@ -227,7 +237,7 @@ mod tests {
     fn packets_of_sixty_milliseconds_speak_as_loud() {
         let (mut activity, now) = quiet_room();
         let now = speak(&mut activity, now, 60, &[95; 18]);
-        assert_eq!(activity.score(now).long, 10);
+        assert_eq!(activity.score(now).spoken, SAMPLES);
     }
 
     #[test]
@@ -235,10 +245,10 @@ mod tests {
         let (mut activity, now) = quiet_room();
         let now = speak(&mut activity, now, 20, &[95; 51]);
         let soon = now + Duration::from_millis(100);
-        assert!(activity.score(soon).medium > 0, "a packet may be late");
+        assert_eq!(activity.score(soon).silent, 0, "a packet may be late");
         let later = activity.score(now + Duration::from_millis(600));
-        assert_eq!((later.immediate, later.medium), (0, 0));
-        assert!((4..=6).contains(&later.long));
+        // The last packet is taken for one of 120 ms.
+        assert_eq!((later.silent, later.spoken), (25, 25));
         let gone = activity.score(now + Duration::from_secs(3600));
         assert_eq!(gone, Score::default());
     }
@@ -251,46 +261,21 @@ mod tests {
         assert_eq!(activity.score(now), Score::default());
     }
 
-    /// The rule in the paper's own form.
-    fn by_likelihood(challenger: Score, dominant: Score) -> bool {
-        let score = |v: u8, n: u32, lambda: f64| {
-            let ln_choose = |v: u32| {
-                (1..=v)
-                    .map(|i| (f64::from(n - v + i) / f64::from(i)).ln())
-                    .sum::<f64>()
-            };
-            let v32 = u32::from(v);
-            let score = ln_choose(v32) - f64::from(n) * 2f64.ln() - lambda.ln() + lambda * f64::from(v);
-            score.max(1e-10).ln()
-        };
-        let ratio = |a: u8, b: u8, n, lambda| score(a, n, lambda) - score(b, n, lambda);
-        ratio(challenger.immediate, dominant.immediate, 13, 0.78) > 3.0
-            && ratio(challenger.medium, dominant.medium, 5, 24.0) > 2.0
-            && ratio(challenger.long, dominant.long, 10, 47.0) > 0.0
-    }
-
     #[test]
-    fn whole_numbers_decide_as_the_likelihoods_do() {
-        let all = || {
-            (0..=12).flat_map(|immediate| {
-                (0..=5).flat_map(move |medium| {
-                    (0..=10).map(move |long| Score {
-                        immediate,
-                        medium,
-                        long,
-                    })
-                })
-            })
-        };
-        for dominant in all() {
-            for challenger in all() {
-                assert_eq!(
-                    challenger.takes_over_from(dominant),
-                    by_likelihood(challenger, dominant),
-                    "{challenger:?} against {dominant:?}"
-                );
-            }
-        }
+    fn who_speaks_takes_over_from_the_silent_who_said_less() {
+        let score = |silent, spoken| Score { silent, spoken };
+        assert!(score(0, 12).takes_over_from(Score::default()));
+        assert!(score(0, 21).takes_over_from(score(5, 20)));
+        assert!(!score(0, 20).takes_over_from(score(5, 20)), "he said as much");
+        assert!(
+            !score(0, 21).takes_over_from(score(4, 20)),
+            "it may be the gap in a word"
+        );
+        assert!(
+            score(24, 21).takes_over_from(score(25, 20)),
+            "this one draws breath"
+        );
+        assert!(!score(25, 21).takes_over_from(score(25, 20)), "he was the last");
     }
 
     proptest! {
@@ -305,9 +290,10 @@ mod tests {
                 let counted = activity.on_level(now, volume);
                 prop_assert!(counted == 0 || counted == volume);
                 let score = activity.score(now);
-                prop_assert!(score.immediate <= 12 && score.medium <= 5 && score.long <= 10);
-                let loud = activity.samples.iter().filter(|steps| **steps > LOUD).count();
-                prop_assert_eq!(loud, usize::from(activity.loud));
+                prop_assert!(score.silent <= SAMPLES && score.spoken <= SAMPLES);
+                prop_assert_eq!(activity.spoken & !activity.loud, 0);
+                prop_assert_eq!(activity.loud & !activity.above, 0);
+                prop_assert!(activity.above <= SECOND);
             }
         }
 
@@ -322,7 +308,7 @@ mod tests {
                 }
                 activity.on_level(now + Duration::from_millis(21), 30);
                 now += Duration::from_millis(21);
-                prop_assert_eq!(activity.score(now).long, 0);
+                prop_assert_eq!(activity.score(now).spoken, 0);
             }
         }
     }

@@ -19,29 +19,26 @@ use std::time::Duration;
 
 use crate::shard::slab::{Key, Slab};
 use crate::time::Time;
-use activity::{Activity, Score};
+use activity::{Activity, SAMPLE, Score};
 use stage::{Claim, Stage};
 
 /// Most sounds that one listener hears: as many slots as an offer may have for them.
 pub const SEATS_MAX: usize = 25;
 
-/// Between two looks at who speaks: one syllable. The usual 300 ms would find a newcomer between two
-/// words so often that some are shown after more than a second.
-const DECIDE: Duration = Duration::from_millis(100);
+/// Between two looks at who speaks: half a syllable. The usual 300 ms come to a third of what a newcomer may wait,
+/// and a look costs a few instructions for each talker.
+const DECIDE: Duration = Duration::from_millis(40);
 
 /// Between two changes of who speaks: pictures that jump faster show nobody.
 const CHANGE_SPACING: Duration = Duration::from_secs(1);
 
-/// Loud samples of the last second, as [`activity`] counts them, without which nobody takes over from whoever
-/// is silent. A cough dies away over half as many, and however short somebody's syllables are, he has spoken
-/// as many after three of them.
-const PHRASE: u8 = 12;
+/// Spoken samples of the last second, as [`activity`] counts them, without which nobody takes over from whoever
+/// is silent. A cough dies away over fewer, also when a key is struck just before it, and however short somebody's
+/// syllables are, he has spoken as many after three of them.
+const PHRASE: u32 = 12;
 
 /// Somebody silent for so long pauses: words are closer together.
 const PAUSE: Duration = Duration::from_millis(300);
-
-/// What one spoken syllable lasts in the measure.
-const SYLLABLE: Duration = Duration::from_millis(100);
 
 /// Somebody silent for so long has finished.
 const FINISHED: Duration = Duration::from_secs(2);
@@ -104,11 +101,10 @@ impl Talker {
         let mut score = self.activity.score(now);
         let silent_for = self.spoke_at.map_or(FINISHED, |at| now.since(at));
         if silent_for >= PAUSE {
-            let syllables = silent_for.as_millis() / SYLLABLE.as_millis();
-            // At most ten of them count anyway.
-            score.long = score
-                .long
-                .saturating_sub(u8::try_from(syllables).unwrap_or(u8::MAX));
+            let samples = silent_for.as_millis() / SAMPLE.as_millis();
+            score.spoken = score
+                .spoken
+                .saturating_sub(u32::try_from(samples).unwrap_or(u32::MAX));
         }
         score
     }
@@ -342,11 +338,11 @@ impl Contest {
                 continue;
             }
             let score = talker.activity.score(now);
-            if talker.activity.loud() >= PHRASE
+            if score.spoken >= PHRASE
                 && score.takes_over_from(dominant)
-                && best.is_none_or(|(_, medium)| score.medium > medium)
+                && best.is_none_or(|(_, spoken)| score.spoken > spoken)
             {
-                best = Some((key, score.medium));
+                best = Some((key, score.spoken));
             }
         }
         best.map(|(key, _)| key)

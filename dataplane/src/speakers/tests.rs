@@ -281,6 +281,47 @@ fn a_voice_is_announced_and_noise_is_not() {
 }
 
 #[test]
+fn who_types_and_coughs_does_not_speak() {
+    let mut room = Room::new(4, 3);
+    room.rest(100);
+    for _ in 0..20 {
+        for _ in 0..5 {
+            room.speak(2, &[(1, 99)]);
+            room.rest(4);
+        }
+        room.speak(2, &[(1, 99)]);
+        for volume in (44..=111).rev().step_by(4) {
+            room.speak(1, &[(1, volume)]);
+        }
+    }
+    assert_eq!(room.announced, []);
+}
+
+#[test]
+fn who_has_spoken_and_types_gives_way() {
+    let mut room = Room::new(4, 3);
+    room.rest(100);
+    room.speak(60, &[(1, 95)]);
+    assert_eq!(room.contest.speaker(), Some(key(101)));
+    // Whatever he does, and wherever the gaps between the other one's words are.
+    for _ in 0..10 {
+        room.speak(2, &[(1, 99)]);
+        room.rest(4);
+    }
+    let from = room.now.as_millis();
+    room.announced.clear();
+    for _ in 0..6 {
+        room.speak(2, &[(1, 99), (2, 95)]);
+        room.speak(4, &[(2, 95)]);
+        room.speak(2, &[(1, 99)]);
+        room.rest(2);
+    }
+    let (at, speaker) = room.announced[0];
+    assert_eq!(speaker, 2);
+    assert!(at - from <= 600, "{} ms", at - from);
+}
+
+#[test]
 fn a_fan_that_starts_is_noise_after_a_while() {
     let mut room = Room::new(3, 3);
     room.rest(100);
