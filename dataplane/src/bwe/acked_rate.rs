@@ -102,6 +102,14 @@ impl AckedRate {
         self.variance = sample_variance * variance / sum;
     }
 
+    /// No more than this comes out of a queue, bits per second. By itself the rate follows a fall for a second,
+    /// and what it says meanwhile of the time before would be taken for a path that carries more than was thought,
+    /// just when it has come to carry less.
+    pub(super) fn limit(&mut self, bps: f64) {
+        let limit = (bps / 1000.0).max(FLOOR_KBPS);
+        self.estimate_kbps = self.estimate_kbps.map(|estimate| estimate.min(limit));
+    }
+
     /// Bits per second; `None` before the first window is full.
     pub(super) fn rate(&self) -> Option<f64> {
         self.estimate_kbps.map(|kbps| kbps * 1000.0)
@@ -129,6 +137,18 @@ mod tests {
         assert_eq!(acked.rate(), None);
         feed(&mut acked, FIRST_WINDOW, 10_000, 10_000);
         assert!((acked.rate().unwrap() - 1_000_000.0).abs() < 10_000.0);
+    }
+
+    #[test]
+    fn what_a_queue_tells_is_believed_at_once() {
+        let mut acked = AckedRate::default();
+        let end = feed(&mut acked, 0, 5_000_000, 5_000);
+        acked.limit(3e5);
+        assert!((acked.rate().unwrap() - 3e5).abs() < 1.0);
+        acked.limit(1e6);
+        assert!((acked.rate().unwrap() - 3e5).abs() < 1.0, "it raises nothing");
+        feed(&mut acked, end, 1_000_000, 20_000);
+        assert!((acked.rate().unwrap() / 5e5 - 1.0).abs() < 0.3, "{acked:?}");
     }
 
     #[test]

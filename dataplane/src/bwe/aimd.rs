@@ -204,9 +204,12 @@ struct Capacity {
     mean_kbps: Option<f64>,
     /// Of the variance, in units of the mean.
     deviation: f64,
+    /// How often it was met after the first time, as far as that matters.
+    samples: u8,
 }
 
-/// Weight of each new overuse.
+/// Weight of each new overuse, at least. The very first is believed until there is another, for some of what it was
+/// measured by may have come before the link became narrow; those after it weigh alike at first.
 const CAPACITY_WEIGHT: f64 = 0.05;
 /// Bounds of the deviation, and the first one.
 const DEVIATION_MIN: f64 = 0.4;
@@ -236,17 +239,19 @@ impl Capacity {
         let sample = acked / 1000.0;
         match self.mean_kbps {
             Some(mean) if sample >= mean - self.spread(mean) => {
+                self.samples = self.samples.saturating_add(1);
+                let weight = (1.0 / f64::from(self.samples)).max(CAPACITY_WEIGHT);
                 let error = mean - sample;
-                let mean = mean - CAPACITY_WEIGHT * error;
-                self.deviation = ((1.0 - CAPACITY_WEIGHT) * self.deviation
-                    + CAPACITY_WEIGHT * error * error / mean.max(1.0))
-                .clamp(DEVIATION_MIN, DEVIATION_MAX);
+                let mean = mean - weight * error;
+                self.deviation = ((1.0 - weight) * self.deviation + weight * error * error / mean.max(1.0))
+                    .clamp(DEVIATION_MIN, DEVIATION_MAX);
                 self.mean_kbps = Some(mean);
             }
             // The first, or far below: another link.
             _ => {
                 self.mean_kbps = Some(sample);
                 self.deviation = DEVIATION_MIN;
+                self.samples = 0;
             }
         }
     }
@@ -310,6 +315,22 @@ mod tests {
         // And keeps it when less is sent.
         aimd.update(at(60_000), Usage::Normal, all(1e5, 1e5), RTT);
         assert!((aimd.estimate() - 1.21e6).abs() < 1.0);
+    }
+
+    #[test]
+    fn the_first_overuse_is_a_guess_of_the_capacity() {
+        let mut capacity = Capacity::default();
+        // Half of its time the link still carried more.
+        capacity.on_overuse(318_000.0);
+        capacity.on_overuse(300_000.0);
+        assert_eq!(capacity.mean(), Some(300_000.0));
+        capacity.on_overuse(294_000.0);
+        assert_eq!(capacity.mean(), Some(297_000.0));
+        for _ in 0..50 {
+            capacity.on_overuse(300_000.0);
+        }
+        capacity.on_overuse(280_000.0);
+        assert!(capacity.mean() > Some(298_000.0), "{capacity:?}");
     }
 
     #[test]

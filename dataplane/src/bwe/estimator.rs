@@ -226,6 +226,8 @@ impl Estimator {
         }
         if self.silence.on_feedback() {
             self.prober.on_return(now, self.usual.1);
+            // That the estimate is low is for the silence, and no fall of the path.
+            self.usual = (now, self.estimate as f64);
         }
         self.fed = Some(now);
         outcome.lost = self.settle(now);
@@ -267,14 +269,18 @@ impl Estimator {
         self.loss.update(now, self.estimate as f64);
         // What only denies is no reason to rise.
         if let Some(sent_at) = newest {
+            if let Some(busy) = self.delay.busy.rate() {
+                self.delay.acked.limit(busy.arrived);
+            }
             // What the path itself loses was carried to where it was lost.
             let carried = |rate: f64| rate / (1.0 - self.loss.inherent());
+            let busy = self.delay.busy.rate().map(|busy| Busy {
+                arrived: carried(busy.arrived),
+                ..busy
+            });
             let measured = Measured {
                 acked: self.delay.acked.rate().map(carried),
-                busy: self.delay.busy.rate().map(|busy| Busy {
-                    arrived: carried(busy.arrived),
-                    ..busy
-                }),
+                busy,
             };
             self.usage = match self.delay.usage(measured.busy) {
                 // It is the probe's own queue, and drains.
@@ -451,6 +457,12 @@ impl Estimator {
             || self.delay.aimd.decreased().is_some_and(fell)
             || self.loss.fallen().is_some_and(fell)
             || (!self.is_measured() && self.reports.fallen().is_some_and(fell))
+    }
+
+    /// Whether a queue stands on the path that may be all that it has room for.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.is_fresh() && self.delay.queue.standing() >= FULL
     }
 
     /// Whether a probe lately showed that the path carries the estimate, or as much of it as could be

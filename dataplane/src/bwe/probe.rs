@@ -68,7 +68,9 @@ const POSTPONED: Duration = Duration::from_millis(500);
 /// No probe in the first time on another path.
 const NEW_PATH: Duration = Duration::from_millis(500);
 
-/// After a fall, the share of the old rate that is tried, within this time, after this one.
+/// After a fall, the share of the old rate that is tried, within this time, after this one. If the path has become
+/// narrow, a probe at many times what is left makes a queue that people see; so the first goes no further than the
+/// first of a path, and those that follow it go on from what it found.
 const RECOVER: f64 = 0.85;
 const RECOVER_WITHIN: Duration = Duration::from_secs(5);
 const RECOVER_AFTER: Duration = Duration::from_secs(1);
@@ -103,6 +105,16 @@ pub(super) struct Situation {
     pub(super) next: u64,
 }
 
+/// A fall that may be recovered from.
+#[derive(Debug, Clone, Copy)]
+struct Fall {
+    at: Time,
+    /// What was usual before, in bits per second.
+    usual: f64,
+    /// It was the path's: it may carry no more than what is left.
+    narrow: bool,
+}
+
 /// Probes of one path.
 #[derive(Debug)]
 pub(super) struct Prober {
@@ -115,7 +127,7 @@ pub(super) struct Prober {
     /// When the last probe ended.
     last: Option<Time>,
     found: Option<(Time, f64)>,
-    fallen: Option<(Time, f64)>,
+    fallen: Option<Fall>,
     /// When the estimate became what was found, and what that was.
     adopted: Option<(Time, f64)>,
     /// Probes found too much lately.
@@ -181,14 +193,22 @@ impl Prober {
     /// too much that is no reason for more.
     pub(super) fn on_fall(&mut self, now: Time, usual: f64) {
         if !self.distrusted {
-            self.on_return(now, usual);
+            self.recover(now, usual, true);
         }
     }
 
     /// Notes that feedback is back after a silence; what was usual before it, in bits per second.
     pub(super) fn on_return(&mut self, now: Time, usual: f64) {
+        self.recover(now, usual, false);
+    }
+
+    fn recover(&mut self, now: Time, usual: f64, narrow: bool) {
         self.distrusted = false;
-        self.fallen = Some((now, usual));
+        self.fallen = Some(Fall {
+            at: now,
+            usual,
+            narrow,
+        });
         self.interval = INTERVAL_MIN;
         self.due = now + RECOVER_AFTER;
     }
@@ -289,10 +309,11 @@ impl Prober {
         if self.unanswered >= UNANSWERED_MAX || (estimate >= next && self.is_trusted(now, estimate)) {
             return None;
         }
-        let fallen = self
-            .fallen
-            .filter(|(at, _)| now.since(*at) <= RECOVER_WITHIN)
-            .map(|(_, before)| before * RECOVER);
+        let fallen = self.fallen.filter(|fall| now.since(fall.at) <= RECOVER_WITHIN);
+        let fallen = fallen.map(|fall| {
+            let most = if fall.narrow { FIRST * estimate } else { f64::MAX };
+            (fall.usual * RECOVER).min(most)
+        });
         let goal = if self.first {
             FIRST * estimate
         } else if estimate >= next {

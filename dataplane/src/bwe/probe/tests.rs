@@ -195,8 +195,21 @@ fn a_fall_is_recovered_from() {
     let before = world.probes.len();
     world.run(3_000);
     let (_, rate) = world.probes[before];
-    assert_eq!(rate, (2.5e6 * RECOVER) as u64);
+    assert_eq!(rate, (4e5 * FIRST) as u64, "the path may be narrow now");
     assert!(world.estimate > 1.9e6, "{}", world.estimate);
+}
+
+#[test]
+fn what_was_usual_before_a_silence_is_tried_at_once() {
+    let mut world = World::new(1e8);
+    world.wish(3_000_000, Some(2_800_000));
+    world.run(5_000);
+    world.estimate = 4e5;
+    world.prober.on_return(world.now(), 2.5e6);
+    let before = world.probes.len();
+    world.run(3_000);
+    let (_, rate) = world.probes[before];
+    assert_eq!(rate, (2.5e6 * RECOVER) as u64);
 }
 
 #[test]
