@@ -14,6 +14,10 @@ use crate::time::Time;
 /// two, and leaves at most half of it to a queue on the path.
 const FACTOR_PERCENT: u64 = 200;
 
+/// The same while the path's queue is as long as it may have room for: what a burst adds to it is lost, and with it
+/// the key frame of the smaller layer that is to relieve the path.
+const FACTOR_FULL_PERCENT: u64 = 100;
+
 /// Time of tokens that may be saved up: a burst of one subscriber within a turn.
 const BURST: Duration = Duration::from_millis(10);
 
@@ -46,7 +50,7 @@ impl Pacer {
     /// A full bucket, at the pace of the start estimate.
     #[must_use]
     pub fn new(now: Time) -> Self {
-        let rate = pace(super::ESTIMATE_START, None);
+        let rate = pace(super::ESTIMATE_START, FACTOR_PERCENT, None);
         Self {
             tokens: burst(rate),
             refilled: now,
@@ -54,13 +58,17 @@ impl Pacer {
         }
     }
 
-    /// Follows the estimate and the rate of a running probe, both in bits per second.
-    pub fn set_rate(&mut self, now: Time, estimate_bps: u64, probe_bps: Option<u64>) {
-        let rate = pace(estimate_bps, probe_bps);
+    /// Follows the estimate and the rate of a running probe, both in bits per second. `full`: the path's queue may
+    /// have no more room.
+    pub fn set_rate(&mut self, now: Time, estimate_bps: u64, probe_bps: Option<u64>, full: bool) {
+        let factor = if full { FACTOR_FULL_PERCENT } else { FACTOR_PERCENT };
+        let rate = pace(estimate_bps, factor, probe_bps);
         if rate != self.rate {
             self.refill(now);
             self.rate = rate;
-            self.tokens = self.tokens.min(burst(rate));
+            // Debts are so long at most, not so large: at a tenth of the rate they would last ten times as long, and
+            // the key frame that is to relieve the path would wait for them.
+            self.tokens = self.tokens.clamp(deepest(rate), burst(rate));
         }
     }
 
@@ -75,8 +83,7 @@ impl Pacer {
         self.refill(now);
         let bytes = bytes.saturating_add(super::OVERHEAD_BYTES);
         let cost = i64::try_from(bytes).unwrap_or(i64::MAX).saturating_mul(UNIT);
-        let debt = -earned(self.rate, DEBT).max(BURST_MIN * UNIT);
-        self.tokens = self.tokens.saturating_sub(cost).max(debt);
+        self.tokens = self.tokens.saturating_sub(cost).max(deepest(self.rate));
     }
 
     /// When [`Pacer::may_send`] becomes true again; `now` if it is.
@@ -114,14 +121,19 @@ impl Pacer {
 }
 
 /// Bits per second; never so low that the longest wait exceeds the time that [`earned`] counts.
-fn pace(estimate_bps: u64, probe_bps: Option<u64>) -> u64 {
-    (estimate_bps.saturating_mul(FACTOR_PERCENT) / 100)
+fn pace(estimate_bps: u64, factor_percent: u64, probe_bps: Option<u64>) -> u64 {
+    (estimate_bps.saturating_mul(factor_percent) / 100)
         .max(probe_bps.unwrap_or(0))
         .clamp(super::ESTIMATE_MIN, super::ESTIMATE_MAX * 10)
 }
 
 fn burst(rate: u64) -> i64 {
     earned(rate, BURST).max(BURST_MIN * UNIT)
+}
+
+/// The deepest debt.
+fn deepest(rate: u64) -> i64 {
+    -earned(rate, DEBT).max(BURST_MIN * UNIT)
 }
 
 /// Tokens of a time at a rate.
@@ -144,7 +156,7 @@ mod tests {
     #[test]
     fn keeps_the_pace() {
         let mut pacer = Pacer::new(Time::ZERO);
-        pacer.set_rate(Time::ZERO, 1_000_000, None);
+        pacer.set_rate(Time::ZERO, 1_000_000, None, false);
         let mut sent = 0;
         for micros in (0..1_000_000).step_by(100) {
             let now = Time::from_nanos(micros * 1000);
@@ -160,7 +172,7 @@ mod tests {
     #[test]
     fn a_probe_raises_the_pace() {
         let mut pacer = Pacer::new(Time::ZERO);
-        pacer.set_rate(Time::ZERO, 100_000, Some(5_000_000));
+        pacer.set_rate(Time::ZERO, 100_000, Some(5_000_000), false);
         pacer.on_sent(Time::ZERO, 10_000);
         assert!(!pacer.may_send(at(5)));
         assert!(pacer.may_send(at(17)));
@@ -177,12 +189,32 @@ mod tests {
     }
 
     #[test]
+    fn a_debt_is_no_longer_at_a_lower_rate() {
+        let mut pacer = Pacer::new(Time::ZERO);
+        pacer.set_rate(Time::ZERO, 10_000_000, None, false);
+        pacer.on_sent(Time::ZERO, 100_000);
+        pacer.set_rate(Time::ZERO, 500_000, None, false);
+        assert!(!pacer.may_send(at(45)));
+        assert!(pacer.may_send(at(51)));
+    }
+
+    #[test]
+    fn a_full_queue_is_given_no_bursts() {
+        let mut pacer = Pacer::new(Time::ZERO);
+        pacer.set_rate(Time::ZERO, 1_000_000, None, true);
+        pacer.on_sent(Time::ZERO, 5_000 - crate::bwe::OVERHEAD_BYTES);
+        // 3500 bytes that were not saved up.
+        assert!(!pacer.may_send(at(28)));
+        assert!(pacer.may_send(at(29)));
+    }
+
+    #[test]
     fn a_burst_is_bounded_by_the_rate() {
         let mut pacer = Pacer::new(Time::ZERO);
-        pacer.set_rate(Time::ZERO, 10_000_000, None);
+        pacer.set_rate(Time::ZERO, 10_000_000, None, false);
         assert!(pacer.may_send(at(10_000)));
         assert_eq!(pacer.burst_bytes(), 25_000);
-        pacer.set_rate(at(10_000), 30_000, None);
+        pacer.set_rate(at(10_000), 30_000, None, false);
         assert_eq!(pacer.burst_bytes(), 1500);
     }
 
@@ -191,7 +223,7 @@ mod tests {
         #[test]
         fn the_deadline_is_exact(rate in 0u64..200_000_000, bytes in 0usize..5000, pause in 0u64..50_000_000) {
             let mut pacer = Pacer::new(Time::ZERO);
-            pacer.set_rate(Time::ZERO, rate, None);
+            pacer.set_rate(Time::ZERO, rate, None, false);
             let now = Time::from_nanos(pause);
             pacer.on_sent(now, bytes);
             let deadline = pacer.poll_deadline(now);
@@ -206,7 +238,7 @@ mod tests {
         #[test]
         fn asking_changes_nothing(rate in 30_000u64..10_000_000, steps in prop::collection::vec(1u64..100_000, 1..200)) {
             let mut asked = Pacer::new(Time::ZERO);
-            asked.set_rate(Time::ZERO, rate, None);
+            asked.set_rate(Time::ZERO, rate, None, false);
             asked.on_sent(Time::ZERO, 20_000);
             let alone = asked;
             let mut nanos = 0;

@@ -169,7 +169,8 @@ impl Downstream {
     /// anew when it moved far enough.
     pub fn follow_estimate(&mut self, now: Time) {
         let estimate = self.estimator.estimate();
-        self.pacer.set_rate(now, estimate, self.estimator.probe_rate());
+        let (probe, full) = (self.estimator.probe_rate(), self.estimator.is_full());
+        self.pacer.set_rate(now, estimate, probe, full);
         if !self.is_paced() || self.allocated_by == 0 {
             return;
         }

@@ -116,7 +116,8 @@ impl Call {
         }
         self.produce(now);
         let (estimate, probe) = (self.estimator.estimate(), self.estimator.probe_rate());
-        self.pacer.set_rate(now, estimate, probe);
+        let full = self.estimator.is_full();
+        self.pacer.set_rate(now, estimate, probe, full);
     }
 
     fn hear(&mut self, now: Time) {
