@@ -127,12 +127,6 @@ impl Outbox {
         self.video.pop_front().or_else(|| self.repair.pop_front())
     }
 
-    /// Gives back what could not leave in this turn; it is the next again.
-    pub fn put_back(&mut self, item: Item) {
-        self.video.push_front(item);
-        self.repaired = REPAIRS_IN_A_ROW;
-    }
-
     /// Drops the pictures that wait for one slot.
     pub fn drop_video(&mut self, slot: u8) -> usize {
         let before = self.video.len();

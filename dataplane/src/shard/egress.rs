@@ -152,7 +152,8 @@ impl Turn<'_> {
             return Drained::Done;
         };
         let connection = session.transport.is_connection();
-        while batch.has_room() {
+        // Two, for a key frame may need its parameter sets before it.
+        while batch.has_room_for(2) {
             let before = batch.byte_len();
             if let Some(item) = session.outbox.pop_urgent() {
                 self.send(session, way, item, batch);
@@ -238,17 +239,6 @@ impl Turn<'_> {
             self.counters.drop_codec += 1;
             return;
         };
-        if meta.lacks_parameter_sets && !batch.has_room_for(2) {
-            // What goes before it must leave with it.
-            let again = Item::Forward {
-                slot: index,
-                publication,
-                layer,
-                seq,
-            };
-            session.outbox.put_back(again);
-            return;
-        }
         let out = match slot.rewrite(now, publication, layer, stream, meta) {
             Ok(out) => out,
             Err(Withheld::AwaitsEntry | Withheld::NotAligned) => return self.want_keyframe(index),

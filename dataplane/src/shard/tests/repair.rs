@@ -1,6 +1,7 @@
 //! Loss and its repair, in both directions, and the reports about it.
 
 use super::*;
+use crate::shard::transmit::MAX_RUNS;
 use crate::wire::rtcp::{self, Rtcp};
 
 /// NACKed numbers in what a publisher was sent.
@@ -159,6 +160,35 @@ fn lost_parameter_sets_are_asked_for_and_begin_the_picture() {
         .map(|got| got.payload)
         .collect();
     assert_eq!(seen, [PARAMETER_SETS, SLICE, SLICE]);
+}
+
+#[test]
+fn a_batch_without_room_for_both_leaves_a_key_frame_and_its_parameter_sets_to_the_next() {
+    let (mut world, mut ada, mut bob) = two();
+    world.show(&bob, "4", Some("ada_cam"));
+    for (seq, payload) in [(1, PARAMETER_SETS), (2, SLICE)] {
+        world.send(&mut ada, h264(seq, 1, payload));
+    }
+    assert_eq!(world.media_of(&mut bob).len(), 2);
+    world.show(&bob, "4", None);
+    world.show(&bob, "4", Some("ada_cam"));
+    world.gather();
+    world.send(&mut ada, h264(3, 2, SLICE));
+    let mut batch = TransmitBatch::new();
+    for port in 1..MAX_RUNS as u16 {
+        batch.spare()[0] = 0;
+        batch.commit(1, SocketAddr::from(([192, 0, 2, 9], port)), LOCAL);
+    }
+    world.shard.poll_transmit(world.now, &mut batch);
+    assert_eq!(batch.runs().len(), MAX_RUNS - 1);
+    let seen: Vec<Vec<u8>> = world
+        .media_of(&mut bob)
+        .into_iter()
+        .map(|got| got.payload)
+        .collect();
+    // The first byte tells how important the sets are.
+    assert_eq!(seen[0][1..], PARAMETER_SETS[1..]);
+    assert_eq!(seen[1..], [SLICE]);
 }
 
 #[test]
