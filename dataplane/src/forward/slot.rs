@@ -16,7 +16,7 @@ use crate::forward::spatial::SpatialLayers;
 use crate::forward::templates::TemplateIds;
 use crate::forward::turns::Turns;
 use crate::rtp::nack_map::{NackMap, NotResent, Sent};
-use crate::rtp::packet_ring::PacketMeta;
+use crate::rtp::packet_ring::{PacketMeta, UNREAD};
 use crate::rtp::{CaptureClock, RateMeter, SendStream};
 use crate::session::formats::{ExtensionIds, opus_pt, receiver_codec};
 use crate::shard::slab::Key;
@@ -447,6 +447,15 @@ impl Slot {
         if meta.payload_len == 0 && self.rewriter.discard(source, meta) {
             // A publisher's padding is for the publisher's path; here it would only be a gap.
             return Err(Withheld::Dropped);
+        }
+        let told = |frame| stream.dependencies.of(frame).is_some();
+        if stream.scalable
+            && meta.codec == Codec::Av1
+            && meta.spatial != UNREAD
+            && !meta.picture_id.is_some_and(told)
+        {
+            // It waited while two key frames came: nobody can say any more which targets it is of.
+            return Err(Withheld::TooOld);
         }
         let mut turned = false;
         let mut marked = *meta;
