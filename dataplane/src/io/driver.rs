@@ -95,6 +95,15 @@ impl Driver {
         }
     }
 
+    /// Whether somebody called [`Waker`] since the last call, as far as [`Self::wait`] has seen.
+    pub fn take_woken(&mut self) -> bool {
+        match self {
+            // It looks only where it sleeps, and then a turn begins.
+            Self::Syscall(_) => false,
+            Self::Uring(driver) => driver.take_woken(),
+        }
+    }
+
     /// Whether there was something on the connections since the last call.
     pub fn take_connections_ready(&mut self) -> bool {
         match self {
@@ -188,9 +197,12 @@ impl Core {
     pub fn turn(&mut self) -> io::Result<Flow> {
         let timeout = self.timeout();
         self.driver.wait(timeout)?;
+        // Whatever it was about is looked at in this turn.
+        self.driver.take_woken();
+        let slept = timeout != Some(Duration::ZERO);
         let now = self.clock.now();
         self.driver.counters().loop_turns += 1;
-        let datagrams = self.receive(now, DATAGRAMS_PER_TURN) + self.receive_frames(now)?;
+        let datagrams = self.receive(now, DATAGRAMS_PER_TURN) + self.receive_frames(now, slept)?;
         let (commands, flow) = self.take_commands(now);
         if self.shard.poll_deadline() <= now {
             self.shard.handle_timeout(now);
@@ -198,7 +210,10 @@ impl Core {
         let (datagrams, drained) = self.forward(now, datagrams)?;
         self.hang_up();
         self.report();
-        self.busy = datagrams >= DATAGRAMS_PER_TURN || commands >= COMMANDS_PER_TURN || !drained;
+        self.busy = datagrams >= DATAGRAMS_PER_TURN
+            || commands >= COMMANDS_PER_TURN
+            || !drained
+            || self.driver.take_woken();
         if flow == Flow::Stop {
             self.finish(now);
         }
@@ -239,16 +254,15 @@ impl Core {
     }
 
     /// What came over connections, and new ones.
-    fn receive_frames(&mut self, now: Time) -> io::Result<usize> {
+    fn receive_frames(&mut self, now: Time, slept: bool) -> io::Result<usize> {
         let Self {
             shard,
             driver,
             connections,
-            busy,
             ..
         } = self;
         // A driver that did not sleep may not have looked.
-        let ready = driver.take_connections_ready() || (*busy && !connections.is_empty());
+        let ready = driver.take_connections_ready() || (!slept && !connections.is_empty());
         let counters = driver.counters();
         let mut sink = |event: Event<'_>| pass_on(shard, now, event);
         connections.adopt(now, counters, &mut sink);

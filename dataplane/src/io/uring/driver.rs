@@ -34,6 +34,7 @@ pub struct UringDriver {
     socket: UdpSocket,
     fixed: Option<IpAddr>,
     wake: WakeFd,
+    woken: bool,
     sender: Sender,
     counters: IoCounters,
 }
@@ -69,6 +70,7 @@ impl UringDriver {
             counters: IoCounters::default(),
             socket,
             wake,
+            woken: false,
         };
         driver
             .wait(Some(Duration::ZERO))
@@ -111,8 +113,14 @@ impl UringDriver {
         self.ring.wait(timeout)?;
         if std::mem::take(&mut self.ring.woken) {
             self.wake.reset();
+            self.woken = true;
         }
         Ok(())
+    }
+
+    /// Whether a wake ended a sleep, or came without one, since the last call.
+    pub fn take_woken(&mut self) -> bool {
+        std::mem::take(&mut self.woken)
     }
 
     /// Lets the connections' own descriptor end the sleep as well.
