@@ -443,7 +443,7 @@ impl Estimator {
     /// Whether the estimate is what every path begins with: no probe has ended yet, and nothing speaks against it.
     #[must_use]
     pub fn is_guess(&self) -> bool {
-        self.prober.is_first() && !self.is_congested()
+        self.prober.is_first() && self.remb.is_none() && !self.is_congested()
     }
 
     /// Whether the path is being overused or the estimate has just fallen, as of the last call with a

@@ -89,8 +89,6 @@ impl Sent {
 #[derive(Debug)]
 pub(super) struct History {
     packets: Vec<Sent>,
-    /// When the ring began to go round this time, and the number with which it has.
-    lap: (Time, u64),
     total: u32,
     next: u64,
     /// Nothing below this is remembered: it was sent on another path.
@@ -105,7 +103,6 @@ impl History {
     pub(super) fn new() -> Self {
         Self {
             packets: vec![Sent::NOTHING; PACKETS_MIN],
-            lap: (Time::ZERO, Self::START + PACKETS_MIN as u64),
             total: 0,
             next: Self::START,
             first: Self::START,
@@ -157,21 +154,15 @@ impl History {
         self.first = self.next;
     }
 
-    /// Grows, if the ring went round so fast that the next packets would take the places of some that are worth it.
+    /// Grows, if the next packet would take the place of one that is worth it.
     fn make_room(&mut self, now: Time) {
-        let (began, ends) = self.lap;
-        if self.next < ends {
-            return;
-        }
         let size = self.packets.len();
         let oldest = self.next - size as u64;
-        let grows = oldest >= self.first && size < PACKETS_MAX && now.since(began) <= REMEMBERED;
-        if !grows {
-            self.lap = (now, self.next + size as u64);
+        let there = self.packets[self.index(oldest)].at;
+        if oldest < self.first || size == PACKETS_MAX || now.since(there) > REMEMBERED {
             return;
         }
         let new_size = size * 2;
-        self.lap = (began, oldest + new_size as u64);
         let mut packets = vec![Sent::NOTHING; new_size];
         for number in oldest..self.next {
             packets[number as usize & (new_size - 1)] = self.packets[self.index(number)];
@@ -213,13 +204,13 @@ mod tests {
         let mut history = History::new();
         let first = history.next();
         for packet in 0..1000 {
-            history.push(Time::from_millis(packet * 20), packet as u16, false);
+            history.push(Time::from_millis(100_000 + packet * 20), packet as u16, false);
         }
         assert_eq!(history.packets.len(), PACKETS_MIN);
         assert!(history.get_mut(first).is_none());
         for packet in 0..4000 {
             history.push(
-                Time::from_nanos(20_000_000_000 + packet * 2_500_000),
+                Time::from_nanos(120_000_000_000 + packet * 2_500_000),
                 packet as u16,
                 false,
             );

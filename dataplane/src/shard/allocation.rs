@@ -176,19 +176,21 @@ impl Shard {
         // The loss is below one half.
         let kept = 100 - RESERVE_PERCENT - (path_loss * 100.0) as u64;
         let share = |bps: u64| (bps / 100 * kept).saturating_sub(audio);
-        let whole = |bps: u64| (bps + audio) * 100 / kept;
+        // Rounded so that a share of it is not less.
+        let whole = |bps: u64| (bps + audio).div_ceil(kept) * 100;
         let downstream = &mut session.downstream;
         let falls_below =
             |percent: u64| budget.is_some_and(|budget| share(budget) < downstream.used_bps * percent / 100);
         let relief = falls_below(RELIEF_PERCENT);
         let settled_at = downstream.risen_at + SETTLING;
         let settling = now < settled_at && !falls_below(SETTLING_PERCENT);
+        let guessed = downstream.is_guessed();
         let budget = match budget {
             Some(budget) if settling => Some(budget.max(downstream.used_bps)),
-            // What has begun is not taken away for a guess.
-            Some(budget) if downstream.is_guessed() => {
+            // What has begun is not taken away for a guess, as far as the pacer lets it through.
+            Some(budget) if guessed => {
                 let had = demands.iter().filter_map(Demand::had).map(|step| step.bps).sum();
-                Some(budget.max(whole(had)))
+                Some(budget.max(whole(had).min(budget * 2)))
             }
             budget => budget,
         };
@@ -196,11 +198,14 @@ impl Shard {
         let plan = allocate(shared, &mut demands);
         downstream.allocated_by = downstream.estimator.estimate();
         downstream.used_bps = whole(plan.used_bps);
+        // What goes beyond a guess must be found out about, even if nobody wants more.
+        let unproven =
+            (guessed && downstream.used_bps > downstream.allocated_by).then_some(downstream.used_bps);
         downstream.estimator.set_demand(
             now,
             bwe::Demand {
                 wanted_bps: whole(plan.wanted_bps),
-                next_step_bps: plan.next_step_bps.map(whole),
+                next_step_bps: plan.next_step_bps.map(whole).or(unproven),
             },
         );
         if !demands.is_empty() {
