@@ -60,7 +60,7 @@ pub struct Outbox {
     /// Whether the peer has keys: before that, what is published is not for it. Here, so that whoever hands a packet to
     /// hundreds of sessions looks at nothing else of them.
     pub open: bool,
-    /// Whether the shard already knows that there is something to send.
+    /// Whether the shard already knows that there is something to send, see [`Self::enlist`].
     pub queued: bool,
     audio: VecDeque<Item>,
     repair: VecDeque<Item>,
@@ -97,6 +97,13 @@ impl Outbox {
             self.video.insert(place + 1, item);
         }
         free
+    }
+
+    /// Puts its session, `owner`, on the list of those that have something to send, where each stands once.
+    pub fn enlist(&mut self, owner: Key, ready: &mut VecDeque<Key>) {
+        if !std::mem::replace(&mut self.queued, true) {
+            ready.push_back(owner);
+        }
     }
 
     fn add(queue: &mut VecDeque<Item>, item: Item) -> bool {

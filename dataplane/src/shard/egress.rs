@@ -99,11 +99,8 @@ impl Shard {
 
     /// The session has something to seal.
     pub(super) fn make_ready(&mut self, key: Key) {
-        if let Some(session) = self.sessions.get_mut(key)
-            && !session.outbox.queued
-        {
-            session.outbox.queued = true;
-            self.ready.push_back(key);
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.outbox.enlist(key, &mut self.ready);
         }
     }
 

@@ -446,10 +446,7 @@ impl Shard {
             if !session.outbox.open {
                 continue;
             }
-            if !session.outbox.queued {
-                session.outbox.queued = true;
-                self.ready.push_back(subscriber.session);
-            }
+            session.outbox.enlist(subscriber.session, &mut self.ready);
             let slot = subscriber.slot;
             let item = |seq| Item::Forward {
                 slot,
@@ -658,10 +655,7 @@ impl Shard {
                 self.counters.rtx_refused += 1;
                 continue;
             }
-            if !session.outbox.queued {
-                session.outbox.queued = true;
-                self.ready.push_back(key);
-            }
+            session.outbox.enlist(key, &mut self.ready);
         }
     }
 

@@ -75,23 +75,23 @@ impl Shard {
                 }
             }
         }
-        let Some(session) = self.sessions.get_mut(key) else {
-            return;
-        };
-        if deadline < session.wake_at {
-            session.wake_at = deadline;
-            self.timers.schedule(key, deadline);
-        }
+        self.wake_by(key, deadline);
     }
 
     /// The same after something was sent, which moves nothing else.
     pub(super) fn reschedule_sending(&mut self, now: Time, key: Key) {
-        if let Some(session) = self.sessions.get_mut(key) {
+        if let Some(session) = self.sessions.get(key) {
             let deadline = session.sending_deadline(now);
-            if deadline < session.wake_at {
-                session.wake_at = deadline;
-                self.timers.schedule(key, deadline);
-            }
+            self.wake_by(key, deadline);
+        }
+    }
+
+    fn wake_by(&mut self, key: Key, deadline: Time) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && deadline < session.wake_at
+        {
+            session.wake_at = deadline;
+            self.timers.schedule(key, deadline);
         }
     }
 
