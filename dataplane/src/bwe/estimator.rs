@@ -269,18 +269,18 @@ impl Estimator {
         self.loss.update(now, self.estimate as f64);
         // What only denies is no reason to rise.
         if let Some(sent_at) = newest {
-            if let Some(busy) = self.delay.busy.rate() {
+            let busy = self.delay.busy.rate();
+            if let Some(busy) = busy {
                 self.delay.acked.limit(busy.arrived);
             }
             // What the path itself loses was carried to where it was lost.
             let carried = |rate: f64| rate / (1.0 - self.loss.inherent());
-            let busy = self.delay.busy.rate().map(|busy| Busy {
-                arrived: carried(busy.arrived),
-                ..busy
-            });
             let measured = Measured {
                 acked: self.delay.acked.rate().map(carried),
-                busy,
+                busy: busy.map(|busy| Busy {
+                    arrived: carried(busy.arrived),
+                    ..busy
+                }),
             };
             self.usage = match self.delay.usage(measured.busy) {
                 // It is the probe's own queue, and drains.

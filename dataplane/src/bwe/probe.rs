@@ -236,8 +236,7 @@ impl Prober {
 
     /// Fetches what [`Self::on_sent`] looks at.
     pub(super) fn prefetch(&self) {
-        prefetch(&self.due);
-        prefetch(&self.demand);
+        prefetch(&self.cluster);
     }
 
     /// Notes a packet; `bytes` with headers.
