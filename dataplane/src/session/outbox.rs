@@ -63,6 +63,8 @@ pub struct Outbox {
     /// Whether the shard already knows that there is something to send, see [`Self::enlist`].
     pub queued: bool,
     audio: VecDeque<Item>,
+    /// Packets of pictures that others of it, or later ones, have left before.
+    late: VecDeque<Item>,
     repair: VecDeque<Item>,
     video: VecDeque<Item>,
     /// Repairs since the last picture.
@@ -90,7 +92,7 @@ impl Outbox {
     #[must_use]
     pub fn push_late(&mut self, item: Item) -> bool {
         let Some(place) = self.video.iter().rposition(|queued| queued.precedes(&item)) else {
-            return Self::add(&mut self.repair, item);
+            return Self::add(&mut self.late, item);
         };
         let free = self.video.len() < limits::OUTBOX_PACKETS;
         if free {
@@ -123,7 +125,13 @@ impl Outbox {
     ///
     /// What is repaired goes first, but not alone: a receiver that asks for everything again still gets
     /// what is new.
+    ///
+    /// What came late goes before all of that: what follows it has left, and if it waited behind repairs it could be
+    /// dropped with the queue in the end.
     pub fn pop_paced(&mut self) -> Option<Item> {
+        if let Some(item) = self.late.pop_front() {
+            return Some(item);
+        }
         if self.repaired < REPAIRS_IN_A_ROW
             && let Some(item) = self.repair.pop_front()
         {
@@ -160,7 +168,7 @@ impl Outbox {
     /// How many wait for their turn on the path.
     #[must_use]
     pub fn paced_len(&self) -> usize {
-        self.repair.len() + self.video.len()
+        self.late.len() + self.repair.len() + self.video.len()
     }
 
     /// Whether there is nothing to send.
@@ -208,11 +216,14 @@ mod tests {
     fn what_others_wait_for_goes_before_what_is_new() {
         let mut outbox = Outbox::default();
         assert!(outbox.push(Kind::Video, forward(0, 8)));
+        for out_seq in 0..5 {
+            assert!(outbox.push(Kind::Video, Item::Retransmit { slot: 0, out_seq }));
+        }
         assert!(outbox.push_late(forward(0, 7)));
         // It is no more part of the queue that is dropped when it is too long.
         assert_eq!(outbox.drop_video(0), 1);
         assert_eq!(outbox.pop_paced(), Some(forward(0, 7)));
-        assert_eq!(outbox.pop_paced(), None);
+        assert!(matches!(outbox.pop_paced(), Some(Item::Retransmit { .. })));
     }
 
     #[test]
