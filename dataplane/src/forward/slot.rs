@@ -327,6 +327,8 @@ impl Slot {
             self.temporal = 0;
         } else {
             self.rewriter.stop();
+            // What is missing of it would go before the key frame that it waits for, and shows nothing any more.
+            self.nacks.pause_until_keyframe();
         }
     }
 

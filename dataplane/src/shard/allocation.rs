@@ -245,7 +245,7 @@ impl Shard {
         let mut risen = false;
         let mut news = false;
         match demand.step() {
-            Some(Step { layer, temporal, .. }) => {
+            Some(Step { layer, temporal, bps }) => {
                 news = slot.is_paused();
                 risen = demand.current.is_some() && demand.granted > demand.current;
                 slot.aim(Aim { layer, temporal });
@@ -259,10 +259,16 @@ impl Shard {
                             .get(publication_key)
                             .and_then(|found| Some(found.layers.get(usize::from(shown))?.flow));
                         // Its base, if there is one that fits; what does not would only keep the smaller layer out.
+                        // Into a queue that is full both must fit, as the key frame comes on top of it.
+                        let beside = if session.downstream.estimator.is_full() {
+                            bps
+                        } else {
+                            0
+                        };
                         let base = flow
                             .filter(|flow| flow.highest_temporal() > 0)
                             .and_then(|flow| flow.bps(now, 0))
-                            .is_some_and(|bps| bps <= budget_bps);
+                            .is_some_and(|bps| bps + beside <= budget_bps);
                         slot.cut_current(base);
                     }
                 }
