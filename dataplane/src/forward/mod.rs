@@ -5,6 +5,7 @@ pub mod chains;
 pub mod dependencies;
 pub mod dynacast;
 pub mod flow;
+mod hold;
 pub mod inspect;
 pub mod keyframe;
 pub mod layer_stream;

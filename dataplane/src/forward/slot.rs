@@ -9,6 +9,7 @@ use kall_shared::id::Mid;
 use kall_shared::link::SlotReason;
 use kall_shared::media::{Codec, CodecParams, Kind, MediaLine, SlotWish};
 
+use crate::forward::hold::Hold;
 use crate::forward::keyframe::SubscriberLimit;
 use crate::forward::layer_stream::LayerStream;
 use crate::forward::rewriter::{FIRST_SEQ_END, Out, Relation, Rewriter, SourceId, Withheld};
@@ -150,9 +151,8 @@ pub struct Slot {
     /// Pictures may be late before: the key frame it began with is larger than what follows, and to
     /// cut it would mean to ask for another.
     pub patient_until: Time,
-    /// Not to be given more before: it was given less a moment ago, and when.
-    hold_until: Time,
-    held_since: Time,
+    /// Whether it may be given more.
+    hold: Hold,
     /// What it sends.
     pub sent: RateMeter,
     /// For statistics.
@@ -207,8 +207,7 @@ impl Slot {
             paused: false,
             synced_layers: 0,
             patient_until: Time::ZERO,
-            hold_until: Time::ZERO,
-            held_since: Time::ZERO,
+            hold: Hold::default(),
             sent: RateMeter::default(),
             counts: SlotCounts::default(),
             fed_by: None,
@@ -303,7 +302,7 @@ impl Slot {
         self.wish = wish;
         self.aim = None;
         self.paused = false;
-        self.hold_until = Time::ZERO;
+        self.hold = Hold::default();
         self.synced_layers = 0;
         self.reason = None;
         self.rewriter.stop();
@@ -338,23 +337,25 @@ impl Slot {
         self.rewriter.stop();
     }
 
+    /// It was given more.
+    pub fn on_rise(&mut self, now: Time) {
+        self.hold.on_rise(now);
+    }
+
     /// It was given less: it is given no more for a while.
     pub fn hold(&mut self, now: Time, duration: Duration) {
-        self.hold_until = now + duration;
-        self.held_since = now;
+        self.hold.on_fall(now, duration);
     }
 
     /// Whether it is not to be given more yet.
     #[must_use]
     pub fn is_held(&self, now: Time) -> bool {
-        now < self.hold_until
+        self.hold.is_held(now)
     }
 
     /// What it was given less for since then is no more.
     pub fn release_hold(&mut self, since: Time) {
-        if self.held_since >= since {
-            self.hold_until = Time::ZERO;
-        }
+        self.hold.release(since);
     }
 
     /// Holds the picture back because the path is too narrow for it. True when that is news.

@@ -249,6 +249,9 @@ impl Shard {
                 news = slot.is_paused();
                 risen = demand.current.is_some() && demand.granted > demand.current;
                 slot.aim(Aim { layer, temporal });
+                if risen {
+                    slot.on_rise(now);
+                }
                 if fell {
                     let thinned = demand.had().is_some_and(|had| had.layer == layer);
                     slot.hold(now, if thinned { HOLD_THINNED } else { HOLD });
