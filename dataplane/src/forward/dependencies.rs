@@ -71,10 +71,19 @@ impl Dependencies {
     /// Takes in the descriptor of frame `frame` and writes what it says into the packet's facts, whose number is known.
     /// Of a descriptor that can't be read nobody knows who needs its packet.
     pub fn take(&mut self, now: Time, frame: i64, data: &[u8], meta: &mut PacketMeta) -> Told {
+        let (told, part) = self.read(frame, data, meta);
+        Told {
+            broken: part.map_or(0, |part| self.chains.take(now, &part)),
+            ..told
+        }
+    }
+
+    /// What the descriptor says of its packet, and what that means for the chains; nothing when it can't be read.
+    pub(super) fn read(&mut self, frame: i64, data: &[u8], meta: &mut PacketMeta) -> (Told, Option<Part>) {
         let Ok(descriptor) = Descriptor::parse(data, self.of(frame)) else {
             meta.needed_by = 0;
             meta.spatial = UNREAD;
-            return Told::default();
+            return (Told::default(), None);
         };
         let announced = descriptor
             .attached
@@ -85,7 +94,7 @@ impl Dependencies {
             .as_ref()
             .is_some_and(|attached| self.keep(frame, attached));
         let Some(known) = self.known(frame) else {
-            return Told::default();
+            return (Told::default(), None);
         };
         if let Some(active) = descriptor.active_targets
             && frame >= known.active.1
@@ -129,11 +138,12 @@ impl Dependencies {
             key: meta.keyframe_start,
             links,
         };
-        Told {
+        let told = Told {
             announced,
             kept,
-            broken: self.chains.take(now, &part),
-        }
+            broken: 0,
+        };
+        (told, Some(part))
     }
 
     /// The highest layer up to `layer` that lacks nothing it can't do without; `layer` itself if there is none.

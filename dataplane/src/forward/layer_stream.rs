@@ -54,17 +54,24 @@ impl LayerStream {
 
     /// Reads descriptors again that came before the structure they are of: packet `seq`, which was lost or is
     /// late, brought it. Spatial layers that turn out to lack something, by bit.
+    ///
+    /// Some could be read by the structure before, if it is the same, but not by what its sender went on with then: a
+    /// layer that begins again with this key picture would be nobody's.
     pub(super) fn describe_again(&mut self, now: Time, seq: u64) -> u8 {
         let end = self.ring.highest().unwrap_or(seq);
         let mut broken = 0;
         for later in seq + 1..=end {
-            let there = self.ring.get(later).map(|(meta, _)| *meta);
-            let Some(mut meta) = there.filter(|meta| meta.spatial == UNREAD) else {
+            let Some(mut meta) = self.ring.get(later).map(|(meta, _)| *meta) else {
                 continue;
             };
             if let Some(frame) = meta.picture_id {
                 let descriptor = self.ring.descriptor(later);
-                broken |= self.dependencies.take(now, frame, descriptor, &mut meta).broken;
+                if meta.spatial == UNREAD {
+                    broken |= self.dependencies.take(now, frame, descriptor, &mut meta).broken;
+                } else {
+                    // The chains know of it.
+                    self.dependencies.read(frame, descriptor, &mut meta);
+                }
                 self.ring.redescribe(meta);
             }
         }
@@ -77,6 +84,7 @@ mod tests {
     use kall_shared::media::Codec;
 
     use super::*;
+    use crate::codec::dependency_descriptor::Patch;
     use crate::codec::dependency_descriptor::testing::{describe, l3t3_key};
     use crate::rtp::PacketMeta;
 
@@ -91,8 +99,7 @@ mod tests {
         };
         let mut stream = LayerStream::new(SourceId(1), 7, Kind::Video, codec);
         let structure = l3t3_key(0);
-        let take = |stream: &mut LayerStream, seq: u64, template: u8, with_structure: bool| {
-            let descriptor = describe(&structure, template, seq as u16, with_structure);
+        let put = |stream: &mut LayerStream, seq: u64, descriptor: &[u8]| {
             let mut meta = PacketMeta {
                 seq,
                 codec: Codec::Av1,
@@ -102,11 +109,15 @@ mod tests {
             };
             stream
                 .dependencies
-                .take(Time::ZERO, seq as i64, &descriptor, &mut meta);
+                .take(Time::ZERO, seq as i64, descriptor, &mut meta);
             stream
                 .ring
-                .insert_described(meta, &descriptor, b"picture")
+                .insert_described(meta, descriptor, b"picture")
                 .expect("kept");
+        };
+        let take = |stream: &mut LayerStream, seq: u64, template: u8, with_structure: bool| {
+            let descriptor = describe(&structure, template, seq as u16, with_structure);
+            put(stream, seq, &descriptor);
         };
         take(&mut stream, 101, 5, false);
         take(&mut stream, 102, 10, false);
@@ -120,5 +131,23 @@ mod tests {
         stream.describe_again(Time::ZERO, 100);
         assert_eq!(facts(&stream, 101), (1, 0b110));
         assert_eq!(facts(&stream, 102), (2, 0b100));
+
+        // The sender stops the upper layers, and begins them again with the same structure.
+        let stop = Patch {
+            frame_number: 103,
+            active_targets: Some(structure.targets_up_to(0)),
+            target_count: structure.targets().len() as u8,
+            ..Patch::default()
+        };
+        let mut buf = [0; 64];
+        let len = stop
+            .apply(&describe(&structure, 1, 103, false), &mut buf)
+            .expect("room");
+        put(&mut stream, 103, &buf[..len]);
+        take(&mut stream, 105, 5, false);
+        assert_eq!(facts(&stream, 105), (1, 0));
+        take(&mut stream, 104, 0, true);
+        stream.describe_again(Time::ZERO, 104);
+        assert_eq!(facts(&stream, 105), (1, 0b110));
     }
 }

@@ -180,6 +180,7 @@ impl Outbox {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.audio.clear();
+        self.late.clear();
         self.repair.clear();
         self.video.clear();
     }
@@ -224,6 +225,18 @@ mod tests {
         assert_eq!(outbox.drop_video(0), 1);
         assert_eq!(outbox.pop_paced(), Some(forward(0, 7)));
         assert!(matches!(outbox.pop_paced(), Some(Item::Retransmit { .. })));
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_is_forgotten() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.push(Kind::Audio, forward(1, 1)));
+        assert!(outbox.push(Kind::Video, forward(0, 8)));
+        assert!(outbox.push_late(forward(0, 7)));
+        assert!(outbox.push(Kind::Video, Item::Retransmit { slot: 0, out_seq: 3 }));
+        outbox.clear();
+        assert!(outbox.is_empty());
+        assert_eq!((outbox.pop_urgent(), outbox.pop_paced()), (None, None));
     }
 
     #[test]
