@@ -2,7 +2,7 @@
 //!
 //! Bytes and a time go in; bytes, events and a deadline come out. Only [`io`] knows sockets,
 //! threads and clocks; dependencies point one way:
-//! `io → shard → session → forward, speakers, bwe, rtp, codec, srtp, ice, dtls → wire, address, time`.
+//! `io → shard → session → lane, forward, speakers, bwe, rtp, codec, srtp, ice, dtls → wire, address, time`.
 
 pub mod address;
 pub mod bwe;
@@ -12,6 +12,7 @@ pub mod dtls;
 pub mod forward;
 pub mod ice;
 pub mod io;
+pub mod lane;
 pub mod limits;
 pub mod rtp;
 pub mod session;

@@ -68,6 +68,14 @@ impl Dynacast {
         changed
     }
 
+    /// Takes over what the core of the publisher tells it.
+    pub fn relay(&mut self, layer: u8, wanted_since: Option<Time>) {
+        if let Some(told) = self.layers.get_mut(usize::from(layer)) {
+            told.wanted_since = wanted_since;
+            told.idle_since = None;
+        }
+    }
+
     /// Since when a layer is told to be sent; none while it is told not to.
     #[must_use]
     pub fn wanted_since(&self, layer: u8) -> Option<Time> {

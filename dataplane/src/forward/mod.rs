@@ -12,6 +12,7 @@ pub mod layer_stream;
 pub mod layers;
 pub mod projection;
 pub mod publication;
+pub mod relay;
 pub mod rewriter;
 pub mod sent_window;
 pub mod slot;

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use kall_shared::id::{Mid, Rid, TrackId};
+use kall_shared::id::{Mid, Rid, SessionId, TrackId};
 use kall_shared::media::{Codec, CodecParams, Kind, PublishParams, Source};
 
 use crate::codec::dependency_descriptor::Mandatory;
@@ -17,6 +17,7 @@ use crate::forward::flow::Flow;
 use crate::forward::keyframe::{KeyframeGate, Meanwhile, SPACING_HIGH, SPACING_LOW};
 use crate::forward::layer_stream::LayerStream;
 use crate::forward::layers::{LAYERS_MAX, LayerView, Ranks, TrackView};
+use crate::forward::relay::{Owner, Peer};
 use crate::forward::rewriter::SourceId;
 use crate::rtp::PacketMeta;
 use crate::rtp::nack_generator::Noted;
@@ -31,7 +32,7 @@ pub struct SourceIds {
 }
 
 impl SourceIds {
-    fn next(&mut self) -> SourceId {
+    pub(super) fn next(&mut self) -> SourceId {
         self.last = self.last.wrapping_add(1);
         SourceId(self.last)
     }
@@ -83,7 +84,7 @@ pub struct Layer {
 }
 
 impl Layer {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             stream: None,
             keyframes: KeyframeGate::new(SPACING_LOW),
@@ -93,6 +94,30 @@ impl Layer {
             nack_sent: 0,
             pli_sent: 0,
         }
+    }
+
+    /// Puts a packet into the ring of its stream; none when it is not kept, else whether newer ones were there already.
+    pub(super) fn keep(
+        &mut self,
+        now: Time,
+        meta: PacketMeta,
+        descriptor: &[u8],
+        payload: &[u8],
+        told: &mut Told,
+    ) -> Option<bool> {
+        let stream = self.stream.as_mut()?;
+        let late = stream.ring.highest().is_some_and(|highest| meta.seq < highest);
+        match stream.ring.insert_described(meta, descriptor, payload) {
+            Ok(()) => {}
+            Err(NotKept::Duplicate | NotKept::TooOld | NotKept::TooLong) => return None,
+        }
+        if late && told.kept {
+            told.broken |= stream.describe_again(now, meta.seq);
+        }
+        if meta.keyframe_start {
+            self.keyframes.on_keyframe(now);
+        }
+        Some(late)
     }
 }
 
@@ -163,8 +188,10 @@ pub enum Taken {
 pub struct Publication {
     /// Its id for everybody.
     pub track: TrackId,
+    /// Whose packets it takes in.
+    pub owner: Owner,
     /// The publishing session.
-    pub owner: Key,
+    pub session: SessionId,
     /// The line that publishes it.
     pub mid: Mid,
     /// Audio or video.
@@ -193,6 +220,8 @@ pub struct Publication {
     pub look_at: Time,
     /// Who takes it.
     pub subscribers: Vec<Subscriber>,
+    /// The other cores that it is handed to; of a track of another core none.
+    pub peers: Vec<Peer>,
 }
 
 /// What a packet costs a receiver's path beside its payload: IPv4 and UDP 28 bytes, RTP with extensions
@@ -205,7 +234,14 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 impl Publication {
     /// A track nothing has come of yet.
     #[must_use]
-    pub fn new(owner: Key, mid: Mid, publish: &PublishParams, layers: usize, now: Time) -> Self {
+    pub fn new(
+        owner: Owner,
+        session: SessionId,
+        mid: Mid,
+        publish: &PublishParams,
+        layers: usize,
+        now: Time,
+    ) -> Self {
         let mut empty = Vec::with_capacity(LAYERS_MAX);
         let layers = layers.min(LAYERS_MAX);
         empty.resize_with(layers, Layer::new);
@@ -213,6 +249,7 @@ impl Publication {
         Self {
             track: publish.track.clone(),
             owner,
+            session,
             mid,
             kind: source.kind(),
             source,
@@ -227,6 +264,7 @@ impl Publication {
             flowing: 0,
             look_at: Time::FAR_FUTURE,
             subscribers: Vec::new(),
+            peers: Vec::new(),
         }
     }
 
@@ -324,7 +362,6 @@ impl Publication {
         } else if let Some((id, bits)) = facts.picture_id {
             facts.meta.picture_id = Some(stream.picture.unwrap(id, bits));
         }
-        let late = stream.ring.highest().is_some_and(|highest| seq < highest);
         let meta = PacketMeta {
             seq,
             ts,
@@ -337,17 +374,15 @@ impl Publication {
                 && stream.parameter_sets.is_some(),
             ..facts.meta
         };
-        match stream.ring.insert_described(meta, descriptor, packet.payload) {
-            Ok(()) => {}
-            Err(NotKept::Duplicate | NotKept::TooOld | NotKept::TooLong) => return Taken::Duplicate,
-        }
-        if late && told.kept {
-            told.broken |= stream.describe_again(now, seq);
-        }
-        let noted = stream.nack.on_packet(now, seq, recovered);
-        if meta.keyframe_start {
-            stream.nack.on_keyframe(seq);
-            layer.keyframes.on_keyframe(now);
+        let Some(late) = layer.keep(now, meta, descriptor, packet.payload, &mut told) else {
+            return Taken::Duplicate;
+        };
+        let mut noted = None;
+        if let Some(stream) = &mut layer.stream {
+            noted = Some(stream.nack.on_packet(now, seq, recovered));
+            if meta.keyframe_start {
+                stream.nack.on_keyframe(seq);
+            }
         }
         self.note_layers(usize::from(packet.layer), size, facts.announced);
         if len > 0 {
@@ -369,13 +404,13 @@ impl Publication {
             keyframe_start: meta.keyframe_start,
             first_of_track,
             first_of_stream,
-            keyframe_needed: (noted == Noted::KeyframeNeeded || broken) && kind == Kind::Video,
+            keyframe_needed: (noted == Some(Noted::KeyframeNeeded) || broken) && kind == Kind::Video,
             codec_changed: codec_changed || first_of_stream && !first_of_track,
         }
     }
 
     /// Whether anybody takes one of the spatial layers `broken` of a stream.
-    fn is_missed(&self, stream: u8, broken: u8) -> bool {
+    pub(super) fn is_missed(&self, stream: u8, broken: u8) -> bool {
         let scalable = self.is_scalable();
         let mut layers = self.layers.iter().enumerate();
         layers.any(|(index, layer)| {
@@ -451,13 +486,13 @@ impl Publication {
         for layer in &mut self.layers {
             layer.keyframes.cancel();
             if let Some(stream) = &mut layer.stream {
-                stream.forward_from = stream.recv.highest().map_or(0, |highest| highest + 1);
+                stream.forward_from = stream.ring.highest().map_or(0, |highest| highest + 1);
             }
         }
     }
 
     /// Orders the layers by their sizes, and spaces key frames of the larger ones further.
-    fn measure(&mut self) {
+    pub(super) fn measure(&mut self) {
         self.ranks = Ranks::measure(self.layers.iter().map(|layer| layer.size));
         let scalable = self.is_scalable();
         for (rank, layer) in self.ranks.ascending().iter().enumerate() {
@@ -533,7 +568,7 @@ impl Publication {
         before != layers
     }
 
-    fn count(&mut self, before: u8, after: u8) {
+    pub(super) fn count(&mut self, before: u8, after: u8) {
         let scalable = self.is_scalable();
         for (index, layer) in self.layers.iter_mut().enumerate() {
             let bit = |mask: u8| mask >> index & 1 == 1;

@@ -1,7 +1,7 @@
 //! A core: one shard, one driver, and the loop that turns them.
 //!
-//! A turn: sleep until there is something, read the clock, feed datagrams, feed commands, run timers,
-//! send what came of it, tell the control thread. Every phase has a bound, so that neither a flood nor a
+//! A turn: sleep until there is something, read the clock, feed datagrams, feed what other cores handed over, feed
+//! commands, run timers, send what came of it, tell the control thread. Every phase has a bound, so that neither a flood nor a
 //! join storm starves the others; what is left over makes the next turn start without a sleep.
 //!
 //! To send a picture's first packet to hundreds takes longer than its others need to come: they are taken in between,
@@ -18,6 +18,7 @@ use kall_shared::link::{Request, Response, ToControl, ToData};
 
 use super::clock::{self, Clock};
 use super::counters::IoCounters;
+use super::crossing::Crossing;
 use super::limits::{COMMANDS_PER_TURN, DATAGRAMS_PER_TURN, TRANSMITS_PER_TURN};
 use super::outbox::Outbox;
 use super::receive::Incoming;
@@ -26,6 +27,8 @@ use super::tcp::gate::GateCounters;
 use super::tcp::set::{ConnectionSet, Event};
 use super::uring::UringDriver;
 use super::wake::Waker;
+use crate::lane;
+use crate::shard::relaying::ENTRIES_PER_TURN;
 use crate::shard::{Datagram, Shard, TransmitBatch};
 use crate::time::Time;
 
@@ -145,6 +148,7 @@ pub struct Core {
     driver: Driver,
     connections: ConnectionSet,
     gate: Option<Arc<GateCounters>>,
+    crossing: Crossing,
     commands: Receiver<Command>,
     outbox: Outbox,
     clock: Clock,
@@ -163,8 +167,7 @@ impl Core {
         mut driver: Driver,
         connections: ConnectionSet,
         gate: Option<Arc<GateCounters>>,
-        commands: Receiver<Command>,
-        outbox: Outbox,
+        (crossing, commands, outbox): (Crossing, Receiver<Command>, Outbox),
         clock: Clock,
     ) -> io::Result<Self> {
         driver.watch_connections(connections.as_raw_fd())?;
@@ -173,6 +176,7 @@ impl Core {
             driver,
             connections,
             gate,
+            crossing,
             commands,
             outbox,
             clock,
@@ -195,22 +199,31 @@ impl Core {
     /// # Errors
     /// As [`Self::run`].
     pub fn turn(&mut self) -> io::Result<Flow> {
-        let timeout = self.timeout();
+        let mut timeout = self.timeout();
+        if timeout != Some(Duration::ZERO) && !self.crossing.may_sleep(&self.shard) {
+            timeout = Some(Duration::ZERO);
+        }
         self.driver.wait(timeout)?;
+        self.crossing.woke();
         // Whatever it was about is looked at in this turn.
         self.driver.take_woken();
         let slept = timeout != Some(Duration::ZERO);
         let now = self.clock.now();
         self.driver.counters().loop_turns += 1;
         let datagrams = self.receive(now, DATAGRAMS_PER_TURN) + self.receive_frames(now, slept)?;
+        let relayed = self.shard.handle_lanes(now, ENTRIES_PER_TURN);
         let (commands, flow) = self.take_commands(now);
         if self.shard.poll_deadline() <= now {
             self.shard.handle_timeout(now);
         }
+        self.crossing.publish(&mut self.shard);
         let (datagrams, drained) = self.forward(now, datagrams)?;
         self.hang_up();
+        // Before it is told: what others are asked for next may rest on it.
+        self.crossing.publish(&mut self.shard);
         self.report();
         self.busy = datagrams >= DATAGRAMS_PER_TURN
+            || relayed >= ENTRIES_PER_TURN
             || commands >= COMMANDS_PER_TURN
             || !drained
             || self.driver.take_woken();
@@ -285,7 +298,13 @@ impl Core {
     fn take_commands(&mut self, now: Time) -> (usize, Flow) {
         for count in 0..COMMANDS_PER_TURN {
             match self.commands.try_recv() {
-                Ok(Command::Request(request)) => self.shard.handle_command(now, request),
+                Ok(Command::Request(request)) => {
+                    // What another core told before the control thread knew of it is known here as well.
+                    if count == 0 {
+                        self.shard.handle_lanes(now, lane::ENTRIES);
+                    }
+                    self.shard.handle_command(now, request);
+                }
                 Ok(Command::Stop(sessions)) => {
                     self.close(now, sessions);
                     return (count, Flow::Stop);
@@ -319,6 +338,8 @@ impl Core {
                 self.driver.wait(Some(Duration::ZERO))?;
                 now = self.clock.now();
                 taken += self.receive(now, DATAGRAMS_PER_TURN - taken);
+                self.shard.handle_lanes(now, ENTRIES_PER_TURN);
+                self.crossing.publish(&mut self.shard);
             }
             if !self.transmit(now) {
                 return Ok((taken, true));

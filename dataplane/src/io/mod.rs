@@ -17,6 +17,8 @@ pub mod clock;
 mod cmsg;
 pub mod control;
 pub mod counters;
+pub mod crossing;
+pub mod doorbell;
 pub mod driver;
 #[cfg(test)]
 mod driver_tests;
@@ -31,6 +33,7 @@ mod receive_slots;
 mod send;
 pub mod signals;
 mod sockaddr;
+pub mod sync;
 pub mod syscall;
 pub mod tcp;
 pub mod thread;

@@ -12,6 +12,7 @@ use super::clock::Clock;
 use super::control::link::{End, Link};
 use super::control::router::{Identity, Router};
 use super::control::socket::Claim;
+use super::crossing::Crossing;
 use super::limits::{ARRIVAL_QUEUE, CORE_MESSAGE_QUEUE};
 use super::tcp::gate::{self, Door, GateCounters};
 use super::thread::{self, CoreSetup, IoKind};
@@ -19,6 +20,7 @@ use super::udp::UdpSocket;
 use super::{addresses, panic, signals, uring};
 use crate::config::{Config, IoChoice};
 use crate::dtls;
+use crate::lane::{self, Lanes};
 use crate::shard::ShardConfig;
 
 /// Runs the data plane until its end. Call it from the main thread, before any other is started.
@@ -43,10 +45,13 @@ pub fn run(config: &Config) -> io::Result<End> {
     let random = SystemRandom::new();
     let certificate = Arc::new(dtls::Identity::generate().map_err(io::Error::other)?);
     let mut cores = Vec::with_capacity(sockets.len());
-    let (lanes, arrivals): (Vec<_>, Vec<_>) = sockets.iter().map(|_| bounded(ARRIVAL_QUEUE)).unzip();
+    let (doors, arrivals): (Vec<_>, Vec<_>) = sockets.iter().map(|_| bounded(ARRIVAL_QUEUE)).unzip();
     let gate_counters = listener.is_some().then(Arc::<GateCounters>::default);
-    let places = sockets.into_iter().zip(&config.cpus).zip(arrivals);
-    for (index, ((socket, cpu), arrivals)) in places.enumerate() {
+    let crossings = Crossing::between(sockets.len())
+        .into_iter()
+        .zip(lanes_between(sockets.len()));
+    let places = sockets.into_iter().zip(&config.cpus).zip(arrivals).zip(crossings);
+    for (index, (((socket, cpu), arrivals), (crossing, lanes))) in places.enumerate() {
         let shard = ShardConfig {
             // The configuration allows 64 cores.
             core: index as u8,
@@ -61,6 +66,8 @@ pub fn run(config: &Config) -> io::Result<End> {
             socket,
             arrivals,
             gate: gate_counters.clone().filter(|_| index == 0),
+            lanes,
+            crossing,
             shard,
             stun: config.stun,
             clock,
@@ -71,7 +78,7 @@ pub fn run(config: &Config) -> io::Result<End> {
     drop(to_control);
     if let (Some(listener), Some(counters)) = (listener, gate_counters) {
         let wakers = cores.iter().map(|core| core.waker.clone());
-        let doors = lanes.into_iter().zip(wakers);
+        let doors = doors.into_iter().zip(wakers);
         gate::spawn(
             listener,
             doors.map(|(lane, waker)| Door { lane, waker }).collect(),
@@ -97,6 +104,14 @@ pub fn run(config: &Config) -> io::Result<End> {
     let end = link.run(listener);
     claim.remove();
     end
+}
+
+/// The lanes of each core; a core that is alone has none.
+fn lanes_between(cores: usize) -> Vec<Lanes> {
+    if cores < 2 {
+        return vec![Lanes::default()];
+    }
+    lane::mesh(cores)
 }
 
 /// Forced io_uring fails with the name of what is missing; `auto` says it in the log and goes on without.

@@ -9,6 +9,7 @@ use tracing::{error, info};
 
 use super::affinity;
 use super::clock::Clock;
+use super::crossing::Crossing;
 use super::driver::{Command, Core, Driver};
 use super::limits::COMMAND_QUEUE;
 use super::outbox::{CoreMessage, Outbox};
@@ -19,6 +20,7 @@ use super::tcp::set::ConnectionSet;
 use super::udp::UdpSocket;
 use super::uring::UringDriver;
 use super::wake::Waker;
+use crate::lane::Lanes;
 use crate::shard::{Shard, ShardConfig};
 
 /// Which driver the cores use; decided once, before any of them starts.
@@ -53,6 +55,10 @@ pub struct CoreSetup {
     pub arrivals: Receiver<Accepted>,
     /// The gate's counters, for the one core that reports them.
     pub gate: Option<Arc<GateCounters>>,
+    /// Its lanes to and from the other cores.
+    pub lanes: Lanes,
+    /// How it ends their sleep, and they its own.
+    pub crossing: Crossing,
     /// Its shard's settings.
     pub shard: ShardConfig,
     /// Whether it answers bare Binding requests.
@@ -102,6 +108,8 @@ fn run(setup: CoreSetup, lane: Receiver<Command>, ready: &Sender<io::Result<Wake
         socket,
         arrivals,
         gate,
+        lanes,
+        crossing,
         shard,
         stun,
         clock,
@@ -127,13 +135,15 @@ fn run(setup: CoreSetup, lane: Receiver<Command>, ready: &Sender<io::Result<Wake
         }
     };
     info!(core, cpu, %local, io = kind.name(), "core started");
+    crossing.open(driver.waker());
     let _ = ready.send(Ok(driver.waker()));
     let outbox = Outbox::new(core, to_control.clone());
     let mut shard = Shard::new(shard, clock.now());
+    shard.connect_lanes(lanes);
     if stun {
         shard.answer_bare_stun();
     }
-    let ended = Core::new(shard, driver, connections, gate, lane, outbox, clock)
+    let ended = Core::new(shard, driver, connections, gate, (crossing, lane, outbox), clock)
         .and_then(|mut core_loop| core_loop.run());
     if let Err(error) = ended {
         // A core that can't wait can't forward; its sessions are lost. The supervisor starts anew.

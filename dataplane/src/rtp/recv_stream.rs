@@ -241,6 +241,11 @@ impl RecvStream {
         self.sr.as_ref()
     }
 
+    /// Takes over what another core found out of a sender report.
+    pub fn relay_sr_pair(&mut self, pair: Option<SrPair>) {
+        self.sr = pair;
+    }
+
     /// The SSRC.
     #[must_use]
     pub fn ssrc(&self) -> u32 {

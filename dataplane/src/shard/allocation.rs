@@ -98,8 +98,12 @@ impl Shard {
             let Some(publication) = self.publications.get_mut(publication_key) else {
                 continue;
             };
+            let looks = now >= publication.look_at;
             if publication.look(now) {
                 self.choose_anew(now, publication_key);
+            }
+            if looks {
+                self.tell_layers(publication_key);
             }
             self.update_dynacast(now, publication_key);
         }
@@ -110,21 +114,24 @@ impl Shard {
         let Some(publication) = self.publications.get_mut(publication_key) else {
             return;
         };
+        let Some(owner) = publication.own_session() else {
+            // Its publisher's core does that.
+            return self.sync_wanted(publication_key);
+        };
         // A track nothing has come of yet can't be taken by anybody, and must not be stopped for it.
         if !publication.has_named_layers() || !publication.started {
             return;
         }
         let (takers, flows) = (publication.takers(), publication.flows(now));
-        if publication.dynacast.update(now, &takers, &flows)
-            && let Some(owner) = self.sessions.get(publication.owner)
-        {
+        let changed = publication.dynacast.update(now, &takers, &flows);
+        if changed {
             self.outgoing.event(Event::Dynacast {
-                session: owner.id,
+                session: publication.session,
                 track: publication.track.clone(),
                 layers: publication.dynacast_layers(),
             });
+            self.tell_layers(publication_key);
         }
-        let owner = publication.owner;
         self.reschedule(now, owner);
     }
 

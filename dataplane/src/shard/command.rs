@@ -11,6 +11,7 @@ use super::slab::Key;
 use super::{Shard, session_key, ufrag};
 use crate::dtls::Dtls;
 use crate::forward::publication::Publication;
+use crate::forward::relay::Owner;
 use crate::forward::slot::{Slot, SlotSeed};
 use crate::ice;
 use crate::rtp::report::RECEIVER_INTERVAL;
@@ -65,11 +66,17 @@ impl Shard {
                     .session_mut(session)?
                     .slot_index(&mid)
                     .ok_or_else(|| not_found(format!("slot {mid} of session {session}")))?;
-                let publication = match track {
-                    None => None,
-                    Some(track) => Some(self.track_in_room_of(key, &track)?),
+                let found = track.as_ref().map(|track| self.track_in_room_of(key, track));
+                let publication = match found {
+                    Some(Err(refusal)) if self.is_alone() => return Err(refusal),
+                    found => found.and_then(Result::ok),
                 };
                 self.check_slot(key, slot, publication)?;
+                match track {
+                    // It may be one of another core, from which it has not come yet.
+                    Some(track) if publication.is_none() => self.await_track(key, slot as u8, track, wish),
+                    _ => self.await_nothing(key, Some(slot as u8)),
+                }
                 if let Some(slot) = self.session_mut(session)?.slots.get_mut(slot) {
                     slot.assigned = true;
                 }
@@ -106,7 +113,7 @@ impl Shard {
     }
 
     /// A slot takes tracks of its own kind, while its line receives.
-    fn check_slot(&self, key: Key, slot: usize, publication: Option<Key>) -> Result<(), Refusal> {
+    pub(super) fn check_slot(&self, key: Key, slot: usize, publication: Option<Key>) -> Result<(), Refusal> {
         let session = self.sessions.get(key).ok_or_else(|| not_found("session"))?;
         let publication = publication.and_then(|key| self.publications.get(key));
         let kind = session.slots.get(slot).map(Slot::kind);
@@ -148,12 +155,14 @@ impl Shard {
             .get(key)
             .and_then(|session| self.rooms.get(session.room));
         let members = room.map(|room| room.sessions.as_slice()).unwrap_or_default();
+        let mirrors = room.map(|room| room.mirrors.as_slice()).unwrap_or_default();
         members
             .iter()
             .filter(|member| **member != key)
             .filter_map(|member| self.sessions.get(*member))
             .flat_map(|session| &session.published)
             .map(|published| published.publication)
+            .chain(mirrors.iter().copied())
             .find(|key| {
                 self.publications
                     .get(*key)
@@ -229,7 +238,7 @@ impl Shard {
             }
         });
         let Some(key) = key else {
-            self.drop_room_if_empty(room_key);
+            self.drop_room_if_empty(now, room_key);
             return Err(full());
         };
         if let Some(room) = self.rooms.get_mut(room_key) {
@@ -246,7 +255,7 @@ impl Shard {
         self.describe(key)
     }
 
-    pub(super) fn drop_room_if_empty(&mut self, room_key: Key) {
+    pub(super) fn drop_room_if_empty(&mut self, now: Time, room_key: Key) {
         if self
             .rooms
             .get(room_key)
@@ -254,6 +263,7 @@ impl Shard {
             && let Some(room) = self.rooms.remove(room_key)
         {
             self.rooms_by_id.remove(&room.id);
+            self.on_room_closed(now, &room.id, room.mirrors);
         }
     }
 
@@ -379,12 +389,20 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return Err(not_found("session"));
         };
+        let mut published = Vec::new();
         for (index, line) in session.params.lines.iter().enumerate() {
             let index = index as u8;
             if let Some(publish) = &line.publish
                 && !session.published.iter().any(|published| published.line == index)
             {
-                let publication = Publication::new(key, line.mid.clone(), publish, layer_count(line), now);
+                let publication = Publication::new(
+                    Owner::Session(key),
+                    session.id,
+                    line.mid.clone(),
+                    publish,
+                    layer_count(line),
+                    now,
+                );
                 let publication = self.publications.insert_with(|_| publication).ok_or_else(|| {
                     Refusal::new(RefusalCode::Exhausted, "this core has as many tracks as it may")
                 })?;
@@ -392,6 +410,7 @@ impl Shard {
                     line: index,
                     publication,
                 });
+                published.push(publication);
             }
             if line.slot && !session.slots.iter().any(|slot| slot.mid() == &line.mid) {
                 let rtx = line.codecs.iter().any(|codec| codec.rtx_pt.is_some());
@@ -415,6 +434,9 @@ impl Shard {
                     rtx_ssrc: seed.rtx_ssrc,
                 });
             }
+        }
+        for publication in published {
+            self.tell_track(publication);
         }
         Ok(())
     }

@@ -35,6 +35,14 @@ counters! {
     rtp_in,
     /// Sealed RTP packets, retransmissions included.
     rtp_out,
+    /// Packets handed to other cores.
+    lane_out,
+    /// Packets that other cores handed over.
+    lane_in,
+    /// Packets that another core was too busy for.
+    drop_lane_full,
+    /// Tracks of other cores there was no room for.
+    drop_tracks_full,
     /// Authenticated SRTCP compounds.
     rtcp_in,
     /// Sealed SRTCP compounds.

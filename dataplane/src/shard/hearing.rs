@@ -23,7 +23,7 @@ impl Shard {
         let Some(talker) = publication.talker else {
             return false;
         };
-        let Some(room_key) = self.sessions.get(publication.owner).map(|owner| owner.room) else {
+        let Some(room_key) = self.room_of(publication) else {
             return false;
         };
         let Some(room) = self.rooms.get_mut(room_key) else {
@@ -46,7 +46,7 @@ impl Shard {
             return;
         };
         let screen = publication.source == Source::ScreenAudio;
-        let (owner, muted) = (publication.owner, publication.muted);
+        let (owner, muted) = (publication.session, publication.muted);
         let Some((talker, changes)) = room.contest.insert(now, publication_key, owner, screen, muted) else {
             self.counters.drop_sounds_full += 1;
             return;
@@ -109,7 +109,8 @@ impl Shard {
                 };
                 // Who is not heard hears the seats; nothing else makes a difference to him.
                 if changes.concern(session.hears, false)
-                    || changes.concern(session.hears, true) && room.contest.is_heard(listener, session.hears)
+                    || changes.concern(session.hears, true)
+                        && room.contest.is_heard(session.id, session.hears)
                 {
                     self.hear(now, listener);
                 }
@@ -122,13 +123,18 @@ impl Shard {
     }
 
     fn announce_speaker(&mut self, room_key: Key) {
-        let speaker = self.rooms.get(room_key).and_then(|room| room.contest.speaker());
-        let Some(publication) = speaker.and_then(|speaker| self.publications.get(speaker)) else {
+        let Some(room) = self.rooms.get(room_key) else {
             return;
         };
-        if let Some(owner) = self.sessions.get(publication.owner) {
+        // Every core that has members of it finds out the same, at nearly the same time: the first of them tells.
+        let before = (1 << self.config.core) - 1;
+        if room.peers & before != 0 {
+            return;
+        }
+        let speaker = room.contest.speaker();
+        if let Some(publication) = speaker.and_then(|speaker| self.publications.get(speaker)) {
             self.outgoing.event(Event::ActiveSpeaker {
-                session: owner.id,
+                session: publication.session,
                 track: publication.track.clone(),
             });
         }
@@ -144,7 +150,7 @@ impl Shard {
         };
         let mut wanted = [listener; SEATS_MAX];
         let mut count = 0;
-        for heard in room.contest.heard_by(listener, session.hears) {
+        for heard in room.contest.heard_by(session.id, session.hears) {
             wanted[count] = heard;
             count += 1;
         }

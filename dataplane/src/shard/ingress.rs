@@ -38,7 +38,7 @@ const ONSET_PACKETS: u64 = 5;
 
 /// A packet's place among those of its stream that came before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Order {
+pub(super) enum Order {
     /// It is newer than all of them.
     New,
     /// So is this one, the sound of somebody who was just given a place: slots that had something else get
@@ -49,6 +49,17 @@ enum Order {
     /// So is this one, and a key frame begins with it: slots that wait for one refused its successors,
     /// and get them again.
     LateStart,
+}
+
+impl Order {
+    /// The place of a packet; `heard` is when it came, if its sender was just given a place among those who are heard.
+    pub(super) fn of(late: bool, keyframe_start: bool, heard: Option<Time>) -> Self {
+        match (late, keyframe_start) {
+            (false, _) => heard.map_or(Self::New, |received| Self::Onset(received - ONSET)),
+            (true, false) => Self::Late,
+            (true, true) => Self::LateStart,
+        }
+    }
 }
 
 impl Shard {
@@ -360,6 +371,7 @@ impl Shard {
             .filter(|_| codec.codec == Codec::Av1)
             .and_then(|id| packet.extension(id))
             .unwrap_or_default();
+        let layers = publication.layers.len();
         let taken = publication.take(
             now,
             received,
@@ -406,22 +418,22 @@ impl Shard {
                 if codec_changed {
                     self.check_codecs(now, publication_key);
                 }
+                let found = self.publications.get(publication_key);
+                if found.is_some_and(|publication| publication.layers.len() != layers) {
+                    // Other cores must know what the packet is of before it comes.
+                    self.tell_layers(publication_key);
+                }
                 // Before it is forwarded: a first word makes its own way.
                 let heard =
                     !late && ssrc.is_some() && self.on_sound(now, publication_key, facts.meta.audio_level);
-                let order = match (late, keyframe_start) {
-                    (false, _) if heard => Order::Onset(received - ONSET),
-                    (false, _) => Order::New,
-                    (true, false) => Order::Late,
-                    (true, true) => Order::LateStart,
-                };
-                self.fan_out(publication_key, stream.layer, seq, order);
+                let order = Order::of(late, keyframe_start, heard.then_some(received));
+                self.fan_out(now, publication_key, stream.layer, seq, order);
             }
         }
     }
 
     /// Hands one packet to every slot that wants its layer, and what belongs to it.
-    fn fan_out(&mut self, publication_key: Key, layer: u8, seq: u64, order: Order) {
+    pub(super) fn fan_out(&mut self, now: Time, publication_key: Key, layer: u8, seq: u64, order: Order) {
         let Some(publication) = self.publications.get(publication_key) else {
             return;
         };
@@ -433,6 +445,10 @@ impl Shard {
         if seq < from {
             return;
         }
+        self.relay(now, publication_key, layer, seq);
+        let Some(publication) = self.publications.get(publication_key) else {
+            return;
+        };
         let kind = publication.kind;
         // Of one stream with several layers everybody sees every packet: what is left out must not look lost.
         let scalable = publication.is_scalable();
@@ -600,7 +616,7 @@ impl Shard {
             let Some(publication) = self.publications.get_mut(published.publication) else {
                 continue;
             };
-            for layer in &mut publication.layers {
+            for (index, layer) in publication.layers.iter_mut().enumerate() {
                 if let Some(stream) = &mut layer.stream
                     && stream.recv.ssrc() == info.ssrc
                 {
@@ -608,7 +624,8 @@ impl Shard {
                     stream
                         .recv
                         .on_sender_report(received, info.ntp, info.rtp_timestamp);
-                    return;
+                    let publication = published.publication;
+                    return self.tell_report(publication, index as u8);
                 }
             }
         }
@@ -709,9 +726,17 @@ impl Shard {
         self.request_keyframe_of(now, publication_key, layer, meanwhile);
     }
 
-    fn request_keyframe_of(&mut self, now: Time, publication_key: Key, layer: u8, meanwhile: Meanwhile) {
+    pub(super) fn request_keyframe_of(
+        &mut self,
+        now: Time,
+        publication_key: Key,
+        layer: u8,
+        meanwhile: Meanwhile,
+    ) {
         if let Some(publication) = self.publications.get_mut(publication_key) {
-            let owner = publication.owner;
+            let Some(owner) = publication.own_session() else {
+                return self.ask_origin(publication_key, layer, meanwhile);
+            };
             let rtt = self.sessions.get(owner).map_or(DEFAULT_RTT, |owner| owner.rtt);
             publication.request_keyframe(now, layer, rtt, meanwhile);
             self.reschedule(now, owner);

@@ -6,6 +6,7 @@ use kall_shared::media::{Kind, SlotWish};
 use super::Shard;
 use super::slab::Key;
 use crate::forward::publication::Subscriber;
+use crate::forward::relay::Owner;
 use crate::forward::slot::Aim;
 use crate::session::formats::receiver_codec;
 use crate::time::Time;
@@ -37,10 +38,9 @@ impl Shard {
             room.sessions.retain(|member| *member != key);
             room.contest.remove_listener(hears);
         }
+        self.await_nothing(key, None);
         for (slot, publication) in fed_by {
-            if let Some(publication) = self.publications.get_mut(publication) {
-                publication.unsubscribe(key, slot);
-            }
+            self.unsubscribe(publication, key, slot);
         }
         for publication in published {
             self.remove_publication(now, publication);
@@ -56,7 +56,7 @@ impl Shard {
             session: session.id,
             reason,
         });
-        self.drop_room_if_empty(room);
+        self.drop_room_if_empty(now, room);
     }
 
     /// A close_notify, so that the peer need not wait for its consent checks to fail.
@@ -77,15 +77,25 @@ impl Shard {
 
     /// Takes a track out of its room and out of every slot it feeds.
     pub(super) fn remove_publication(&mut self, now: Time, publication_key: Key) {
+        self.untell_track(publication_key);
         let Some(publication) = self.publications.remove(publication_key) else {
             return;
         };
-        let mut room_key = None;
-        if let Some(owner) = self.sessions.get_mut(publication.owner) {
-            owner
-                .published
-                .retain(|published| published.publication != publication_key);
-            room_key = Some(owner.room);
+        let room_key = self.room_of(&publication);
+        match &publication.owner {
+            Owner::Session(owner) => {
+                if let Some(owner) = self.sessions.get_mut(*owner) {
+                    owner
+                        .published
+                        .retain(|published| published.publication != publication_key);
+                }
+            }
+            Owner::Core(origin) => {
+                self.mirrors.remove(&(origin.core, origin.publication));
+                if let Some(room) = self.rooms.get_mut(origin.room) {
+                    room.mirrors.retain(|mirror| *mirror != publication_key);
+                }
+            }
         }
         for subscriber in &publication.subscribers {
             self.vacate(subscriber.session, subscriber.slot);
@@ -110,7 +120,7 @@ impl Shard {
         let Some(publication) = self.publications.get(publication_key) else {
             return;
         };
-        let Some(room_key) = self.sessions.get(publication.owner).map(|owner| owner.room) else {
+        let Some(room_key) = self.room_of(publication) else {
             return;
         };
         if publication.kind == Kind::Audio {
@@ -145,16 +155,14 @@ impl Shard {
         if target.occupant() == occupant {
             return self.set_wish(now, session_key, slot, wish);
         }
-        if let Some(former) = target
-            .occupant()
-            .and_then(|former| self.publications.get_mut(former))
-        {
-            former.unsubscribe(session_key, slot);
+        let former = target.occupant();
+        target.occupy(occupant, wish);
+        if let Some(former) = former {
+            self.unsubscribe(former, session_key, slot);
         }
         if let Some(publication) = occupant.and_then(|key| self.publications.get_mut(key)) {
             publication.subscribe(session_key, slot);
         }
-        target.occupy(occupant, wish);
         self.check_codec(now, session_key, slot);
         match self.kind_of(session_key, slot) {
             // There is one layer of sound, and it always fits.
@@ -162,6 +170,14 @@ impl Shard {
             _ => self.allocate(now, session_key),
         }
         self.announce_slot(session_key, slot);
+    }
+
+    /// A slot takes nothing of a track any more.
+    fn unsubscribe(&mut self, publication_key: Key, session: Key, slot: u8) {
+        if let Some(publication) = self.publications.get_mut(publication_key) {
+            publication.unsubscribe(session, slot);
+            self.sync_wanted(publication_key);
+        }
     }
 
     fn kind_of(&self, session: Key, slot: u8) -> Option<Kind> {
@@ -251,7 +267,8 @@ impl Shard {
         }
         publication.set_muted(now, muted);
         let subscribers = publication.subscribers.clone();
-        let (owner, kind, talker) = (publication.owner, publication.kind, publication.talker);
+        let (kind, talker) = (publication.kind, publication.talker);
+        self.tell_muted(publication_key, muted);
         for subscriber in subscribers {
             if muted {
                 if let Some(session) = self.sessions.get_mut(subscriber.session)
@@ -266,9 +283,11 @@ impl Shard {
                 self.allocate_soon(now, subscriber.session);
             }
         }
-        if let Some(talker) = talker
-            && let Some(room) = self.sessions.get(owner).map(|owner| owner.room)
-        {
+        let room = self
+            .publications
+            .get(publication_key)
+            .and_then(|publication| self.room_of(publication));
+        if let (Some(talker), Some(room)) = (talker, room) {
             self.mute_in_contest(now, room, talker, muted);
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! A shard owns every session of its core, the rooms they are in and the tracks they publish; it is
 //! the only place that sees two sessions at once. The path of a packet: [`ingress`], the
-//! publication's ring, a subscriber's outbox, [`egress`].
+//! publication's ring, a subscriber's outbox, [`egress`]; between cores [`relaying`] hands it over.
 
 mod allocation;
 mod command;
@@ -23,6 +23,7 @@ mod membership;
 mod moving;
 mod periodic;
 pub mod placement;
+pub mod relaying;
 mod room;
 pub mod slab;
 mod statistics;
@@ -44,6 +45,7 @@ use crate::forward::allocator::Demand;
 use crate::forward::publication::{Publication, SourceIds};
 use crate::forward::slot::Slot;
 use crate::ice::CheckLimit;
+use crate::lane::Lanes;
 use crate::limits;
 use crate::session::Session;
 use crate::session::transport::Keyed;
@@ -104,6 +106,12 @@ pub struct Shard {
     check_limit: CheckLimit,
     /// Bare Binding requests, which anybody may send: none while they are not answered.
     bare_limit: Option<CheckLimit>,
+    /// To and from the other cores.
+    lanes: Lanes,
+    /// What stands for the tracks of other cores, by the core and the track's key there.
+    mirrors: HashMap<(u8, Key), Key>,
+    /// Those of them that a key frame is wanted of.
+    asking: Vec<Key>,
     /// Connections that no session has a use for any more.
     hangups: Vec<ConnectionId>,
     timers: Timers,
@@ -143,6 +151,9 @@ impl Shard {
             flows: Flows::default(),
             check_limit: CheckLimit::default(),
             bare_limit: None,
+            lanes: Lanes::default(),
+            mirrors: HashMap::new(),
+            asking: Vec::new(),
             hangups: Vec::new(),
             timers: Timers::with_capacity(limits::SESSIONS_PER_CORE),
             control: ControlQueue::default(),

@@ -1,4 +1,4 @@
-//! A session moves to another room of its core: a breakout room and back. Its transport, its SSRCs and
+//! A session moves to another room, a breakout room and back, and stays on its core. Its transport, its SSRCs and
 //! its counters go on; who feeds whom is decided anew.
 
 use kall_shared::id::{RoomId, SessionId};
@@ -31,11 +31,17 @@ impl Shard {
         if let Some(room) = self.rooms.get_mut(to) {
             room.sessions.push(key);
         }
+        let published: Vec<Key> = self.sessions.get(key).map_or_else(Vec::new, |session| {
+            session.published.iter().map(|own| own.publication).collect()
+        });
+        for publication in published {
+            self.tell_track(publication);
+        }
         self.sync_hearing(now, key);
         for publication in heard {
             self.enter_contest(now, to, publication);
         }
-        self.drop_room_if_empty(from);
+        self.drop_room_if_empty(now, from);
         self.counters.sessions_moved += 1;
         Ok(Response::Done)
     }
@@ -49,6 +55,7 @@ impl Shard {
             .rooms
             .insert_with(|_| Room::new(room.clone()))
             .ok_or_else(|| Refusal::new(RefusalCode::Exhausted, "this core has as many rooms as it may"))?;
+        self.on_room_opened(&room);
         self.rooms_by_id.insert(room, key);
         Ok(key)
     }
@@ -67,11 +74,13 @@ impl Shard {
             room.sessions.retain(|member| *member != key);
             room.contest.remove_listener(hears);
         }
+        self.await_nothing(key, None);
         for slot in 0..slots {
             self.set_occupant(now, key, slot as u8, None, SlotWish::default());
         }
         let mut heard = Vec::new();
         for publication_key in published {
+            self.untell_track(publication_key);
             let Some(publication) = self.publications.get_mut(publication_key) else {
                 continue;
             };

@@ -10,6 +10,7 @@ use kall_shared::media::Kind;
 use super::Shard;
 use super::slab::Key;
 use crate::forward::publication::Layer;
+use crate::forward::relay::Owner;
 use crate::limits;
 use crate::session::Session;
 use crate::session::downstream::Feedback;
@@ -340,15 +341,17 @@ impl Shard {
             else {
                 continue;
             };
-            let Some(owner) = self.sessions.get(publication.owner) else {
-                continue;
+            let clock = match &publication.owner {
+                Owner::Session(owner) => self.sessions.get(*owner).map(|owner| &owner.capture_clock),
+                Owner::Core(origin) => Some(&origin.clock),
             };
+            let Some(clock) = clock else { continue };
             let info = publication
                 .layers
                 .iter()
                 .filter_map(|layer| layer.stream.as_ref())
                 .find(|stream| slot.shows(stream.source))
-                .and_then(|stream| slot.sender_info(now, &self.config.wall, stream, &owner.capture_clock));
+                .and_then(|stream| slot.sender_info(now, &self.config.wall, stream, clock));
             let Some(info) = info else { continue };
             if let Some(len) = rtcp::sr::write(&mut self.scratch, &info, &[])
                 && let Some(len) =

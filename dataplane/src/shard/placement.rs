@@ -1,4 +1,5 @@
-//! Which core owns a room: the least loaded one when its first session comes, the same one after.
+//! Which core a session is given to: the one its room is on, until there are so many of that room that another takes some
+//! of them as well ([`crate::shard::relaying`]).
 //!
 //! Pure accounting, kept by the control thread. It knows every session and its room, so it also says
 //! whether the process has any.
@@ -7,19 +8,17 @@ use std::collections::HashMap;
 
 use kall_shared::id::{RoomId, SessionId};
 
-#[derive(Debug, Clone, Copy)]
-struct Seat {
-    core: u8,
-    /// Living sessions, and those being created.
-    sessions: u32,
-}
+/// Sessions of one room on one core from which on it spreads: fewer are better off together, where nothing of what they
+/// send each other has to cross.
+const SPREAD_AT: u32 = 150;
 
 /// Rooms and sessions by core.
 #[derive(Debug)]
 pub struct Placement {
     /// Sessions of each core, those being created included.
     cores: Vec<u32>,
-    rooms: HashMap<RoomId, Seat>,
+    /// Sessions of each room by core, those being created included; none of them is empty.
+    rooms: HashMap<RoomId, Vec<u32>>,
     sessions: HashMap<SessionId, RoomId>,
 }
 
@@ -37,36 +36,47 @@ impl Placement {
     /// Takes a place for a session of `room` and names the core. [`Self::created`] or [`Self::refused`]
     /// must follow.
     pub fn assign(&mut self, room: &RoomId) -> u8 {
-        if let Some(seat) = self.rooms.get_mut(room) {
-            seat.sessions += 1;
-            self.cores[usize::from(seat.core)] += 1;
-            return seat.core;
-        }
-        let least = self.cores.iter().enumerate().min_by_key(|(_, load)| **load);
+        let seats = self.rooms.get(room).map_or(&[][..], Vec::as_slice);
+        let with_room = seats
+            .iter()
+            .enumerate()
+            .filter(|(_, seats)| (1..SPREAD_AT).contains(*seats));
+        let own = with_room.min_by_key(|(_, seats)| **seats).map(|(core, _)| core);
+        // Of equally loaded ones the one that has fewest of the room.
+        let least = (0..self.cores.len()).min_by_key(|core| (self.cores[*core], seats.get(*core).copied()));
         // There is at least one core and never more than a u8 counts.
-        let core = least.map_or(0, |(index, _)| index as u8);
-        self.cores[usize::from(core)] += 1;
-        self.rooms.insert(room.clone(), Seat { core, sessions: 1 });
+        let core = own.or(least).unwrap_or(0) as u8;
+        self.take(room, core);
         core
     }
 
     /// The session for which a place was taken lives.
     pub fn created(&mut self, room: &RoomId, session: SessionId) {
-        if self.sessions.insert(session, room.clone()).is_some() {
+        if let Some(before) = self.sessions.insert(session, room.clone()) {
             // Told twice: one place is enough.
-            self.leave(room);
+            self.leave(&before, session.core());
         }
     }
 
-    /// The session for which a place was taken never came to be.
-    pub fn refused(&mut self, room: &RoomId) {
-        self.leave(room);
+    /// The session for which a place was taken on a core never came to be.
+    pub fn refused(&mut self, room: &RoomId, core: u8) {
+        self.leave(room, core);
+    }
+
+    /// The session is in another room now, on the same core.
+    pub fn moved(&mut self, session: SessionId, room: &RoomId) {
+        let Some(own) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let before = std::mem::replace(own, room.clone());
+        self.take(room, session.core());
+        self.leave(&before, session.core());
     }
 
     /// The session is gone. Telling it twice is harmless.
     pub fn closed(&mut self, session: SessionId) {
         if let Some(room) = self.sessions.remove(&session) {
-            self.leave(&room);
+            self.leave(&room, session.core());
         }
     }
 
@@ -92,14 +102,26 @@ impl Placement {
             .collect()
     }
 
-    fn leave(&mut self, room: &RoomId) {
-        let Some(seat) = self.rooms.get_mut(room) else {
+    fn take(&mut self, room: &RoomId, core: u8) {
+        let cores = self.cores.len();
+        let seats = self.rooms.entry(room.clone()).or_insert_with(|| vec![0; cores]);
+        for count in [&mut self.cores, seats] {
+            if let Some(count) = count.get_mut(usize::from(core)) {
+                *count += 1;
+            }
+        }
+    }
+
+    fn leave(&mut self, room: &RoomId, core: u8) {
+        let Some(seats) = self.rooms.get_mut(room) else {
             return;
         };
-        let load = &mut self.cores[usize::from(seat.core)];
-        *load = load.saturating_sub(1);
-        seat.sessions = seat.sessions.saturating_sub(1);
-        if seat.sessions == 0 {
+        for count in [&mut self.cores, &mut *seats] {
+            if let Some(count) = count.get_mut(usize::from(core)) {
+                *count = count.saturating_sub(1);
+            }
+        }
+        if seats.iter().all(|seats| *seats == 0) {
             self.rooms.remove(room);
         }
     }
@@ -114,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn rooms_spread_and_stay_whole() {
+    fn rooms_spread_and_small_ones_stay_whole() {
         let mut placement = Placement::new(3);
         let (a, b, c, d) = (room("a"), room("b"), room("c"), room("d"));
         assert_eq!(placement.assign(&a), 0);
@@ -138,7 +160,7 @@ mod tests {
         placement.closed(first);
         placement.closed(first);
         assert_eq!(placement.len(), 1);
-        placement.refused(&b);
+        placement.refused(&b, 1);
         assert!(placement.is_empty());
         let again = placement.assign(&b);
         assert_eq!(again, 0);
@@ -154,6 +176,44 @@ mod tests {
         }
         assert_eq!(placement.len(), 1);
         placement.closed(SessionId(1));
+        assert!(placement.is_empty());
+    }
+
+    #[test]
+    fn a_large_room_takes_one_core_after_the_other() {
+        let mut placement = Placement::new(3);
+        let (large, small) = (room("large"), room("small"));
+        let mut by_core = [0; 3];
+        for index in 0..150 {
+            let core = placement.assign(&large);
+            by_core[usize::from(core)] += 1;
+            placement.created(&large, SessionId::pack(core, index, 0));
+        }
+        assert_eq!(by_core, [150, 0, 0]);
+        assert_eq!(placement.assign(&small), 1);
+        for _ in 0..900 {
+            by_core[usize::from(placement.assign(&large))] += 1;
+        }
+        assert_eq!(by_core, [350, 350, 350]);
+        assert_eq!(placement.assign(&small), 1, "it is not torn apart for that");
+        // Whoever leaves makes room where the others are.
+        placement.closed(SessionId::pack(0, 7, 0));
+        assert_eq!(placement.len(), 1051);
+    }
+
+    #[test]
+    fn whoever_moves_counts_with_the_other_room() {
+        let mut placement = Placement::new(2);
+        let (a, b) = (room("a"), room("b"));
+        let session = SessionId::pack(placement.assign(&a), 0, 0);
+        placement.created(&a, session);
+        placement.moved(session, &b);
+        assert_eq!(placement.len(), 1);
+        assert_eq!(placement.assign(&a), 1, "there is nobody in it");
+        placement.refused(&a, 1);
+        assert_eq!(placement.assign(&b), 0, "where its one member is");
+        placement.refused(&b, 0);
+        placement.closed(session);
         assert!(placement.is_empty());
     }
 }

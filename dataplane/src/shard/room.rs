@@ -5,6 +5,7 @@
 
 use kall_shared::id::RoomId;
 
+use super::relaying::Awaited;
 use crate::limits;
 use crate::shard::slab::Key;
 use crate::speakers::Contest;
@@ -16,6 +17,12 @@ pub(super) struct Room {
     pub(super) id: RoomId,
     /// Sessions, in the order they came.
     pub(super) sessions: Vec<Key>,
+    /// The other cores that have members of it, by bit.
+    pub(super) peers: u64,
+    /// What stands for the tracks that they publish.
+    pub(super) mirrors: Vec<Key>,
+    /// Slots that were given tracks of theirs before they were told of.
+    pub(super) awaited: Vec<Awaited>,
     /// Who is heard, of the tracks whose media flows.
     pub(super) contest: Contest,
 }
@@ -27,6 +34,9 @@ impl Room {
         Self {
             id,
             sessions: Vec::new(),
+            peers: 0,
+            mirrors: Vec::new(),
+            awaited: Vec::new(),
             contest: Contest::new(limits::SOUNDS_PER_ROOM),
         }
     }

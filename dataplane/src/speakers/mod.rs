@@ -17,6 +17,8 @@ mod stage;
 
 use std::time::Duration;
 
+use kall_shared::id::SessionId;
+
 use crate::shard::slab::{Key, Slab};
 use crate::time::Time;
 use activity::{Activity, SAMPLE, Score};
@@ -53,7 +55,7 @@ const DECAY: u8 = 1;
 #[derive(Debug)]
 struct Talker {
     publication: Key,
-    owner: Key,
+    owner: SessionId,
     /// Place in the order of publication.
     order: u64,
     /// The sound of a screen comes first, and takes no part in the contest.
@@ -224,7 +226,7 @@ impl Contest {
         &mut self,
         now: Time,
         publication: Key,
-        owner: Key,
+        owner: SessionId,
         screen: bool,
         muted: bool,
     ) -> Option<(Key, Changes)> {
@@ -355,7 +357,7 @@ impl Contest {
     }
 
     /// What a listener with so many slots hears: publications, never its own.
-    pub fn heard_by(&self, listener: Key, slots: usize) -> impl Iterator<Item = Key> {
+    pub fn heard_by(&self, listener: SessionId, slots: usize) -> impl Iterator<Item = Key> {
         let slots = slots.min(SEATS_MAX);
         let stage = self.stages.iter().find(move |stage| stage.seats() == slots);
         let places = stage.into_iter().flat_map(Stage::occupants);
@@ -368,7 +370,7 @@ impl Contest {
 
     /// Whether a listener with so many slots is heard itself by others with as many.
     #[must_use]
-    pub fn is_heard(&self, listener: Key, slots: usize) -> bool {
+    pub fn is_heard(&self, listener: SessionId, slots: usize) -> bool {
         let slots = slots.min(SEATS_MAX);
         let stage = self.stages.iter().find(|stage| stage.seats() == slots);
         let mut seated = stage.into_iter().flat_map(Stage::seated);

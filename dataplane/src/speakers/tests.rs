@@ -12,6 +12,10 @@ fn key(index: u32) -> Key {
     Key { index, epoch: 0 }
 }
 
+fn session(person: u32) -> SessionId {
+    SessionId::pack(0, person, 0)
+}
+
 /// One contest; person `n` is session `n` and publishes `100 + n`.
 struct Room {
     contest: Contest,
@@ -41,7 +45,7 @@ impl Room {
         let publication = key(100 + self.talkers.len() as u32);
         let inserted = self
             .contest
-            .insert(self.now, publication, key(person), screen, false);
+            .insert(self.now, publication, session(person), screen, false);
         let (talker, changes) = inserted.expect("there is room");
         self.note(changes);
         self.talkers.push(talker);
@@ -83,7 +87,7 @@ impl Room {
 
     /// Whom a listener with so many slots hears, by publication.
     fn heard(&self, listener: u32, slots: usize) -> BTreeSet<u32> {
-        let heard = self.contest.heard_by(key(listener), slots);
+        let heard = self.contest.heard_by(session(listener), slots);
         heard.map(|publication| publication.index - 100).collect()
     }
 }
@@ -453,7 +457,7 @@ proptest! {
         for step in steps {
             let before: Vec<Vec<Key>> = listening
                 .iter()
-                .flat_map(|slots| (0..9).map(|listener| contest.heard_by(key(listener), *slots).collect()))
+                .flat_map(|slots| (0..9).map(|listener| contest.heard_by(session(listener), *slots).collect()))
                 .collect();
             let changes = match step {
                 Step::Wait(millis) => {
@@ -471,7 +475,7 @@ proptest! {
                 }
                 Step::Enter { owner, screen } => {
                     published += 1;
-                    match contest.insert(now, key(published), key(owner), screen, false) {
+                    match contest.insert(now, key(published), session(owner), screen, false) {
                         None => {
                             prop_assert_eq!(talkers.len(), 16);
                             Changes::default()
@@ -506,7 +510,7 @@ proptest! {
             let mut before = before.into_iter();
             for slots in &listening {
                 for listener in 0..9 {
-                    let heard: Vec<Key> = contest.heard_by(key(listener), *slots).collect();
+                    let heard: Vec<Key> = contest.heard_by(session(listener), *slots).collect();
                     let others: Vec<_> = talkers.iter().filter(|(_, _, owner, ..)| *owner != listener).collect();
                     let distinct: BTreeSet<Key> = heard.iter().copied().collect();
                     prop_assert_eq!(distinct.len(), heard.len(), "nobody twice");
@@ -514,12 +518,12 @@ proptest! {
                     prop_assert!(heard.iter().all(|heard| others.iter().any(|(_, other, ..)| key(*other) == *heard)));
                     let was: BTreeSet<Key> = before.next().expect("as many").into_iter().collect();
                     if was != distinct {
-                        let own = contest.is_heard(key(listener), *slots);
+                        let own = contest.is_heard(session(listener), *slots);
                         prop_assert!(changes.concern(*slots, own), "a change is told");
                     }
                 }
                 // For the audience: audible screens, then the audible, then the muted.
-                let heard: BTreeSet<Key> = contest.heard_by(key(8), *slots).collect();
+                let heard: BTreeSet<Key> = contest.heard_by(session(8), *slots).collect();
                 let count = |screen: bool, muted: bool, of: Option<&BTreeSet<Key>>| {
                     let alike = talkers.iter().filter(|(_, _, _, s, m)| (*s, *m) == (screen, muted));
                     alike

@@ -1,12 +1,16 @@
 //! The real binary's cores, seen over the control link: idle, flooded, and holding sessions.
 
 use std::net::UdpSocket;
+use std::time::Instant;
 
-use kall_shared::id::{RoomId, SessionId};
+use kall_shared::id::{Mid, RoomId, SessionId, TrackId};
 use kall_shared::link::{CloseReason, CoreStats, Event, Request, Response, SNAPSHOT_PAGE_MAX, ToControl};
-use kall_shared::media::{Fingerprint, RemoteTransport, SessionParams};
+use kall_shared::media::{
+    Codec, CodecParams, Feedback, Fingerprint, Kind, MediaLine, PublishParams, RemoteTransport,
+    SessionParams, SlotWish, Source,
+};
 
-use crate::link::{Client, DataPlane};
+use crate::link::{Client, DEADLINE, DataPlane};
 
 const DRIVERS: [&str; 2] = ["syscall", "io_uring"];
 
@@ -22,6 +26,10 @@ fn counter(core: &CoreStats, name: &str) -> u64 {
 }
 
 fn create(client: &mut Client, room: &str, label: &[u8]) -> (SessionId, u16) {
+    create_with(client, room, label, Vec::new())
+}
+
+fn create_with(client: &mut Client, room: &str, label: &[u8], lines: Vec<MediaLine>) -> (SessionId, u16) {
     let request = Request::CreateSession {
         room: RoomId::new(room).expect("valid"),
         label: label.to_vec(),
@@ -31,7 +39,7 @@ fn create(client: &mut Client, room: &str, label: &[u8]) -> (SessionId, u16) {
                 pwd: "p".repeat(22),
                 fingerprints: vec![Fingerprint { sha256: [7; 32] }],
             },
-            lines: Vec::new(),
+            lines,
         },
     };
     match client.ask(901, request) {
@@ -97,9 +105,9 @@ fn garbage_is_counted_drop_by_drop_and_makes_no_session() {
             // Longer than anything is allowed to be.
             sender.send_to(&[0x80; 4000], to).expect("leaves");
             // What was sent is in the socket before the question is asked, so this only waits for the core.
-            let end = std::time::Instant::now() + crate::link::DEADLINE;
+            let end = Instant::now() + DEADLINE;
             while counter(&stats(&mut client)[0], "rx_packets") < sent {
-                assert!(std::time::Instant::now() < end, "{io}: {:?}", stats(&mut client));
+                assert!(Instant::now() < end, "{io}: {:?}", stats(&mut client));
             }
         }
         let core = &stats(&mut client)[0];
@@ -169,6 +177,77 @@ fn sessions_outlive_their_control_plane_room_by_room_on_their_cores() {
         }))
     );
     assert_eq!(snapshot(&mut successor), expected);
+}
+
+/// A line of sound: the track it publishes, or a slot.
+fn sound(track: Option<&str>) -> MediaLine {
+    MediaLine {
+        mid: Mid::new("0").expect("valid"),
+        kind: Kind::Audio,
+        codecs: vec![CodecParams {
+            pt: 111,
+            codec: Codec::Opus,
+            rtx_pt: None,
+            h264_profile: None,
+            feedback: Feedback::default(),
+        }],
+        extensions: Vec::new(),
+        publish: track.map(|track| PublishParams {
+            track: TrackId::new(track).expect("valid"),
+            source: Source::Microphone,
+            muted: false,
+            rids: Vec::new(),
+            ssrcs: Vec::new(),
+        }),
+        slot: track.is_none(),
+    }
+}
+
+/// The first member of a room is on one core, the last on another: what he is to hear is known there, though both cores
+/// have nothing to do but to tell each other.
+#[test]
+fn a_large_room_takes_another_core_and_its_tracks_are_known_there() {
+    for io in DRIVERS {
+        let data_plane = DataPlane::start(&["--cores", "0,1", "--io", io]);
+        let (mut client, _) = data_plane.greet();
+        let (first, _) = create_with(&mut client, "rm_large", b"first", vec![sound(Some("tr_first"))]);
+        for _ in 0..149 {
+            assert_eq!(create(&mut client, "rm_large", b"").0.core(), first.core());
+        }
+        let (last, _) = create_with(&mut client, "rm_large", b"last", vec![sound(None)]);
+        assert_ne!(last.core(), first.core());
+        let give = Request::SetSlot {
+            session: last,
+            mid: Mid::new("0").expect("valid"),
+            track: Some(TrackId::new("tr_first").expect("valid")),
+            wish: SlotWish::default(),
+        };
+        assert_eq!(client.ask(5, give), Ok(Response::Done));
+        until_heard(&mut client, last, Some("tr_first"));
+
+        assert_eq!(
+            client.ask(6, Request::CloseSession { session: first }),
+            Ok(Response::Done)
+        );
+        until_heard(&mut client, last, None);
+    }
+}
+
+/// Waits until the first slot of a session has this track.
+fn until_heard(client: &mut Client, session: SessionId, track: Option<&str>) {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let after = Some(SessionId(session.0 - 1));
+        let Ok(Response::Snapshot { sessions, .. }) = client.ask(902, Request::Snapshot { after }) else {
+            panic!("no snapshot");
+        };
+        let slot = sessions.first().and_then(|session| session.slots.first());
+        let found = slot.expect("a slot").track.as_ref().map(TrackId::as_str);
+        if found == track {
+            return;
+        }
+        assert!(Instant::now() < end, "{found:?} is not {track:?}");
+    }
 }
 
 #[test]

@@ -25,6 +25,9 @@ pub struct Scenario {
     pub about: String,
     /// How long it lasts.
     pub seconds: u64,
+    /// Over how many cores its people are spread, one after the other.
+    #[serde(default = "one_u8")]
+    pub cores: u8,
     /// Seeds of every run of the test suite.
     pub seeds: Vec<u64>,
     /// Seeds that failed once.

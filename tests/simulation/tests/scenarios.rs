@@ -12,6 +12,15 @@ macro_rules! scenarios {
                 holds(stringify!($name));
             }
         )*
+        /// The same with their people on several cores, who notice nothing of that.
+        mod spread {
+            $(
+                #[test]
+                fn $name() {
+                    super::holds_spread(stringify!($name));
+                }
+            )*
+        }
     };
 }
 
@@ -69,6 +78,14 @@ fn holds(name: &str) {
         .map(|run| failure(name, &run))
         .collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+fn holds_spread(name: &str) {
+    let mut scenario = Scenario::load(name).expect("a legal scenario");
+    scenario.cores = 3;
+    let seed = scenario.seeds[0];
+    let run = run(&scenario, seed);
+    assert!(run.holds(), "on 3 cores: {}", failure(name, &run));
 }
 
 fn failure(name: &str, run: &Run) -> String {

@@ -76,6 +76,11 @@ enum Pending {
         origin: Origin,
         room: RoomId,
     },
+    Move {
+        origin: Origin,
+        session: SessionId,
+        room: RoomId,
+    },
     Snapshot {
         origin: Origin,
         page: Page<SessionSnapshot>,
@@ -208,7 +213,15 @@ impl Router {
                 if session.core() >= self.cores {
                     return self.refuse(origin, RefusalCode::NotFound, format!("no session {session}"));
                 }
-                self.ask(session.core(), frame.request, Pending::Forward(origin));
+                let pending = match &frame.request {
+                    Request::MoveSession { session, room } => Pending::Move {
+                        origin,
+                        session: *session,
+                        room: room.clone(),
+                    },
+                    _ => Pending::Forward(origin),
+                };
+                self.ask(session.core(), frame.request, pending);
             }
         }
     }
@@ -357,7 +370,17 @@ impl Router {
             Some(Pending::Create { origin, room }) => {
                 match &result {
                     Ok(Response::Session { session, .. }) => self.placement.created(&room, *session),
-                    _ => self.placement.refused(&room),
+                    _ => self.placement.refused(&room, core),
+                }
+                self.answer(origin, result);
+            }
+            Some(Pending::Move {
+                origin,
+                session,
+                room,
+            }) => {
+                if result.is_ok() {
+                    self.placement.moved(session, &room);
                 }
                 self.answer(origin, result);
             }

@@ -8,6 +8,7 @@ mod hostile;
 mod lifecycle;
 mod moving;
 mod paths;
+mod relaying;
 mod repair;
 mod scalable;
 mod simulcast;
@@ -96,8 +97,12 @@ struct Media<'a> {
 
 impl World {
     fn new() -> Self {
+        Self::on_core(1)
+    }
+
+    fn on_core(core: u8) -> Self {
         let config = ShardConfig {
-            core: 1,
+            core,
             udp_port: 40_000,
             identity: Identity::generate().expect("a certificate").into(),
             wall: WallClock::new(Duration::from_secs(1_800_000_000)),

@@ -208,7 +208,10 @@ fn whatever_authenticated_peers_do_the_shard_stays_whole() {
         let shard = &world.shard;
         assert_eq!(shard.sessions.len(), peers.len());
         for (key, publication) in shard.publications.iter() {
-            let owner = shard.sessions.get(publication.owner).expect("alive");
+            let owner = shard
+                .sessions
+                .get(publication.own_session().expect("of this core"))
+                .expect("alive");
             assert!(
                 owner
                     .published

@@ -16,6 +16,9 @@ use kall_simulation::{Run, Scenario, report, run};
 #[derive(Parser)]
 #[command(about = "Simulated calls")]
 struct Arguments {
+    /// Spreads the people over so many cores.
+    #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    cores: u8,
     #[command(subcommand)]
     command: Command,
 }
@@ -48,14 +51,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Command::Report { file } => write_report(&file),
+    let Arguments { cores, command } = Arguments::parse();
+    let done = match command {
+        Command::Report { file } => write_report(&file, cores),
         Command::Soak {
             seeds,
             first,
             scenario,
-        } => soak(seeds, first, scenario),
-        Command::Replay { scenario, seed } => replay(&scenario, seed),
+        } => soak(seeds, first, scenario, cores),
+        Command::Replay { scenario, seed } => replay(&scenario, seed, cores),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -72,14 +76,20 @@ fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-fn scenarios(only: Option<String>) -> Result<Vec<Scenario>, String> {
+fn scenarios(only: Option<String>, cores: u8) -> Result<Vec<Scenario>, String> {
     let names = only.map_or_else(Scenario::names, |name| Ok(vec![name]))?;
-    names.iter().map(|name| Scenario::load(name)).collect()
+    names.iter().map(|name| load(name, cores)).collect()
 }
 
-fn write_report(file: &PathBuf) -> Result<bool, String> {
+fn load(name: &str, cores: u8) -> Result<Scenario, String> {
+    let mut scenario = Scenario::load(name)?;
+    scenario.cores = cores;
+    Ok(scenario)
+}
+
+fn write_report(file: &PathBuf, cores: u8) -> Result<bool, String> {
     let mut results = Vec::new();
-    for scenario in scenarios(None)? {
+    for scenario in scenarios(None, cores)? {
         // One after the other, so that the speed is that of one core.
         let runs: Vec<Run> = scenario.all_seeds().map(|seed| run(&scenario, seed)).collect();
         results.push((scenario, runs));
@@ -98,8 +108,8 @@ fn write_report(file: &PathBuf) -> Result<bool, String> {
     Ok(holds)
 }
 
-fn soak(seeds: u64, first: Option<u64>, only: Option<String>) -> Result<bool, String> {
-    let scenarios = scenarios(only)?;
+fn soak(seeds: u64, first: Option<u64>, only: Option<String>, cores: u8) -> Result<bool, String> {
+    let scenarios = scenarios(only, cores)?;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_err(|error| error.to_string())?;
@@ -147,8 +157,8 @@ fn soak(seeds: u64, first: Option<u64>, only: Option<String>) -> Result<bool, St
     Ok(failed == 0)
 }
 
-fn replay(name: &str, seed: u64) -> Result<bool, String> {
-    let scenario = Scenario::load(name)?;
+fn replay(name: &str, seed: u64, cores: u8) -> Result<bool, String> {
+    let scenario = load(name, cores)?;
     let run = run(&scenario, seed);
     for line in &run.timeline {
         say(line);

@@ -75,8 +75,11 @@ impl World<'_> {
 
     /// The end: counters are read.
     pub(crate) fn close(&mut self) {
-        let stats = self.shard.stats();
-        self.measures.counters = stats.cores.into_iter().flat_map(|core| core.counters).collect();
+        for stats in self.shards.iter().map(kall_dataplane::shard::Shard::stats) {
+            for (name, count) in stats.cores.into_iter().flat_map(|core| core.counters) {
+                *self.measures.counters.entry(name).or_default() += count;
+            }
+        }
     }
 
     fn group_of(&self, person: usize) -> &Group {
@@ -89,15 +92,17 @@ impl World<'_> {
     }
 
     /// What the control plane asks; it must be granted.
-    pub(super) fn ask(&mut self, request: Request) -> Response {
+    pub(super) fn ask(&mut self, core: u8, request: Request) -> Response {
+        let core = usize::from(core);
         self.requests += 1;
         let command = ToData {
             id: self.requests,
             request,
         };
-        self.shard.handle_command(self.now, command);
+        self.shards[core].handle_command(self.now, command);
+        self.cross();
         let mut answer = None;
-        while let Some(message) = self.shard.poll_event() {
+        while let Some(message) = self.shards[core].poll_event() {
             match message {
                 ToControl::Answer { result, .. } => answer = Some(result.expect("granted")),
                 ToControl::Event(event) => self.on_event(event),
@@ -110,7 +115,7 @@ impl World<'_> {
     pub(super) fn join(&mut self, person: usize) {
         if let Some(before) = self.current[person] {
             let session = self.peers[before].peer.session;
-            self.ask(Request::CloseSession { session });
+            self.ask(session.core(), Request::CloseSession { session });
         }
         let group = self.group_of(person).clone();
         let index = u16::try_from(self.peers.len()).expect("thousands of people, not more");
@@ -127,11 +132,13 @@ impl World<'_> {
             video_slots: self.shown[person].len(),
         };
         let ufrag = format!("peer{index:04}");
-        let answer = self.ask(Request::CreateSession {
+        let core = (usize::from(index) % self.shards.len()) as u8;
+        let request = Request::CreateSession {
             room: RoomId::new("rm_simulation").expect("a legal name"),
             label: Vec::new(),
             params: negotiation::params(&ufrag, &wanted),
-        });
+        };
+        let answer = self.ask(core, request);
         let Response::Session { session, description } = answer else {
             panic!("{answer:?} is no session");
         };
@@ -190,12 +197,13 @@ impl World<'_> {
             return;
         };
         let session = self.peers[to].peer.session;
-        self.ask(Request::SetSlot {
+        let request = Request::SetSlot {
             session,
             mid: mid(&slot_mid(Kind::Video, slot)),
             track: Some(camera_track(from as u16)),
             wish,
-        });
+        };
+        self.ask(session.core(), request);
     }
 
     /// The handshake of a peer is done, at both ends.
@@ -205,7 +213,7 @@ impl World<'_> {
         let keys = SessionKeys::from_exporter(PROFILE, &material).expect("as long as it must be");
         let session = self.peers[peer].peer.session;
         // A session may have been closed while its handshake was on the way.
-        if self.shard.inject_keys(self.now, session, &keys) {
+        if self.shards[usize::from(session.core())].inject_keys(self.now, session, &keys) {
             self.peers[peer].peer.on_keys(self.now, &keys);
             self.after_peer(peer);
         }
@@ -326,11 +334,12 @@ impl World<'_> {
             camera.set_muted(muted);
         }
         let session = self.peers[peer].peer.session;
-        self.ask(Request::SetMuted {
+        let request = Request::SetMuted {
             session,
             track: camera_track(peer as u16),
             muted,
-        });
+        };
+        self.ask(session.core(), request);
         self.muted.push((self.now, peer as u16, muted));
     }
 
@@ -341,9 +350,16 @@ impl World<'_> {
         for Connected { measures, .. } in &mut self.peers {
             measures.sent.push((now, measures.sent_bytes));
         }
+        for core in 0..self.shards.len() {
+            self.sample_core(core as u8);
+        }
+    }
+
+    fn sample_core(&mut self, core: u8) {
+        let now = self.now;
         let mut after = None;
         loop {
-            let answer = self.ask(Request::SessionStats { room: None, after });
+            let answer = self.ask(core, Request::SessionStats { room: None, after });
             let Response::SessionStats { sessions, more } = answer else {
                 panic!("{answer:?} are no statistics");
             };

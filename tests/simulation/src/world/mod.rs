@@ -1,4 +1,4 @@
-//! A shard, its peers and the paths between them, in virtual time: things happen in the order of their time,
+//! The shards of one process, their peers and the paths between them, in virtual time: things happen in the order of their time,
 //! and nothing else decides.
 
 mod control;
@@ -13,6 +13,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kall_dataplane::dtls::Identity;
+use kall_dataplane::lane;
+use kall_dataplane::shard::relaying::ENTRIES_PER_TURN;
 use kall_dataplane::shard::{Datagram, Shard, ShardConfig, TransmitBatch};
 use kall_dataplane::time::{Time, WallClock};
 use kall_network::Random;
@@ -64,6 +66,29 @@ fn identity() -> Arc<Identity> {
     Arc::clone(IDENTITY.get_or_init(made))
 }
 
+/// Shards that differ in their seeds, joined by lanes if there are several.
+fn shards(cores: usize, random: &mut Random) -> Vec<Shard> {
+    let make = |core| {
+        let mut seed = [0; 32];
+        random.fill(&mut seed);
+        let config = ShardConfig {
+            core: core as u8,
+            udp_port: 5004 + core as u16,
+            identity: identity(),
+            wall: WallClock::new(Duration::from_secs(1_800_000_000)),
+            seed,
+        };
+        Shard::new(config, Time::ZERO)
+    };
+    let mut shards: Vec<Shard> = (0..cores).map(make).collect();
+    if cores > 1 {
+        for (shard, lanes) in shards.iter_mut().zip(lane::mesh(cores)) {
+            shard.connect_lanes(lanes);
+        }
+    }
+    shards
+}
+
 /// A peer, and what the checker saw of it.
 pub(crate) struct Connected {
     pub(crate) peer: Peer,
@@ -76,7 +101,8 @@ pub(crate) struct Connected {
 pub(crate) struct World<'a> {
     pub(crate) scenario: &'a Scenario,
     pub(crate) now: Time,
-    pub(crate) shard: Shard,
+    /// One for each core.
+    pub(crate) shards: Vec<Shard>,
     /// Taken out while it is read.
     batch: Option<TransmitBatch>,
     pub(crate) peers: Vec<Connected>,
@@ -103,20 +129,12 @@ impl<'a> World<'a> {
     /// The call of a scenario, before anybody has joined.
     pub(crate) fn new(scenario: &'a Scenario, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let mut shard_seed = [0; 32];
-        random.fill(&mut shard_seed);
-        let config = ShardConfig {
-            core: 0,
-            udp_port: 5004,
-            identity: identity(),
-            wall: WallClock::new(Duration::from_secs(1_800_000_000)),
-            seed: shard_seed,
-        };
+        let shards = shards(usize::from(scenario.cores.max(1)), &mut random);
         let paths = Paths::new(scenario, &mut random);
         let mut world = Self {
             scenario,
             now: Time::ZERO,
-            shard: Shard::new(config, Time::ZERO),
+            shards,
             batch: Some(TransmitBatch::new()),
             peers: Vec::new(),
             current: Vec::new(),
@@ -151,7 +169,8 @@ impl<'a> World<'a> {
     pub(crate) fn run_until(&mut self, end: Time) {
         let mut turns = 0;
         loop {
-            let next = self.shard.poll_deadline().min(self.queue.next_at()).max(self.now);
+            let deadlines = self.shards.iter().map(Shard::poll_deadline);
+            let next = deadlines.fold(self.queue.next_at(), Time::min).max(self.now);
             if next >= end {
                 self.now = end;
                 return;
@@ -167,15 +186,42 @@ impl<'a> World<'a> {
         while let Some(happening) = self.queue.pop(self.now) {
             self.happen(happening);
         }
-        if self.shard.poll_deadline() <= self.now {
-            self.shard.handle_timeout(self.now);
+        for shard in &mut self.shards {
+            if shard.poll_deadline() <= self.now {
+                shard.handle_timeout(self.now);
+            }
         }
-        self.flush_shard();
-        while let Some(message) = self.shard.poll_event() {
-            let ToControl::Event(event) = message else {
-                panic!("{message:?} answers nothing");
-            };
-            self.on_event(event);
+        self.cross();
+        for core in 0..self.shards.len() {
+            self.flush_shard(core);
+        }
+        self.cross();
+        for core in 0..self.shards.len() {
+            while let Some(message) = self.shards[core].poll_event() {
+                let ToControl::Event(event) = message else {
+                    panic!("{message:?} answers nothing");
+                };
+                self.on_event(event);
+            }
+        }
+    }
+
+    /// What cores have for each other arrives, and what that causes.
+    pub(super) fn cross(&mut self) {
+        let mut turns = 0;
+        loop {
+            for shard in &mut self.shards {
+                shard.publish_lanes(|_| {});
+            }
+            let mut taken = 0;
+            for shard in &mut self.shards {
+                taken += shard.handle_lanes(self.now, ENTRIES_PER_TURN);
+            }
+            if taken == 0 {
+                return;
+            }
+            turns += 1;
+            assert!(turns < TURNS_MAX, "cores that never stop telling each other");
         }
     }
 
@@ -255,15 +301,16 @@ impl<'a> World<'a> {
             received: now,
             data: &mut bytes,
         };
-        self.shard.handle_datagram(now, datagram);
+        let core = usize::from(self.peers[peer].peer.session.core());
+        self.shards[core].handle_datagram(now, datagram);
         self.peers[peer].peer.recycle(bytes);
     }
 
-    fn flush_shard(&mut self) {
+    fn flush_shard(&mut self, core: usize) {
         let mut batch = self.batch.take().unwrap_or_default();
         loop {
             batch.clear();
-            self.shard.poll_transmit(self.now, &mut batch);
+            self.shards[core].poll_transmit(self.now, &mut batch);
             if batch.is_empty() {
                 break;
             }
