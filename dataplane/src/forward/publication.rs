@@ -624,13 +624,22 @@ impl Publication {
     /// The stream of the newest packet: all layers of a track have one codec, but those that were
     /// stopped may remember another.
     #[must_use]
-    pub fn any_stream(&self) -> Option<&LayerStream> {
+    fn any_stream(&self) -> Option<&LayerStream> {
         let newest = self
             .layers
             .iter()
             .filter(|layer| layer.stream.is_some())
             .max_by_key(|layer| layer.flow.last_packet());
         newest.and_then(|layer| layer.stream.as_ref())
+    }
+
+    /// The codec that its publisher sends now, once that is known.
+    #[must_use]
+    pub fn codec(&self) -> Option<CodecParams> {
+        match self.origin() {
+            Some(origin) => origin.codec,
+            None => self.any_stream().map(|stream| stream.codec),
+        }
     }
 
     /// Whether its publisher can be told which of its layers are taken: they have rids, or are spatial layers.

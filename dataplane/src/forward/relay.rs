@@ -39,6 +39,8 @@ pub struct Origin {
     pub room: Key,
     /// The publisher's clock.
     pub clock: CaptureClock,
+    /// The codec that the publisher sends: what came of a layer long ago may have had another.
+    pub codec: Option<CodecParams>,
     /// The layers that it was asked for, by bit.
     pub wanted: u8,
     layers: [Known; LAYERS_MAX],
@@ -49,8 +51,10 @@ pub struct Origin {
 struct Known {
     asked: Option<Meanwhile>,
     source: Option<SourceId>,
-    pair: Option<SrPair>,
-    parameter_sets: Option<Box<h264::ParameterSets>>,
+    /// The newest report, and of which stream.
+    pair: Option<(SourceId, SrPair)>,
+    /// Parameter sets of a stream that nothing has come of yet.
+    parameter_sets: Option<(SourceId, Box<h264::ParameterSets>)>,
 }
 
 impl Origin {
@@ -62,6 +66,7 @@ impl Origin {
             publication,
             room,
             clock: CaptureClock::new(),
+            codec: None,
             wanted: 0,
             layers: Default::default(),
         }
@@ -119,14 +124,9 @@ impl Peer {
     }
 
     /// Whether a packet is of a picture whose beginning the lane had no room for.
-    pub fn is_cut(&mut self, layer: u8, meta: &PacketMeta) -> bool {
-        let Some(cut) = self.cut.get_mut(usize::from(layer)) else {
-            return false;
-        };
-        if *cut != Some(meta.ts) {
-            *cut = None;
-        }
-        cut.is_some()
+    #[must_use]
+    pub fn is_cut(&self, layer: u8, meta: &PacketMeta) -> bool {
+        self.cut.get(usize::from(layer)) == Some(&Some(meta.ts))
     }
 
     /// The lane had no room for a packet.
@@ -198,8 +198,11 @@ impl Publication {
         if first_of_stream {
             known.source = Some(packet.source);
             let mut stream = LayerStream::new(sources.next(), packet.ssrc, kind, packet.codec);
-            stream.recv.relay_sr_pair(known.pair);
-            stream.parameter_sets = known.parameter_sets.take();
+            let of_it = |source: &SourceId| *source == packet.source;
+            let pair = known.pair.filter(|(source, _)| of_it(source));
+            stream.recv.relay_sr_pair(pair.map(|(_, pair)| pair));
+            let sets = known.parameter_sets.take().filter(|(source, _)| of_it(source));
+            stream.parameter_sets = sets.map(|(_, sets)| sets);
             layer.stream = Some(stream);
         }
         let Some(stream) = &mut layer.stream else {
@@ -260,27 +263,35 @@ impl Publication {
         usize::from(news.layer) + 1 == self.layers.len()
     }
 
-    /// Takes over a sender report.
-    pub fn relay_report(&mut self, layer: u8, pair: Option<SrPair>, clock: CaptureClock) {
-        if let Owner::Core(origin) = &mut self.owner {
-            origin.clock = clock;
-            if let Some(known) = origin.layers.get_mut(usize::from(layer)) {
-                known.pair = pair;
-            }
-        }
-        if let Some(stream) = self.stream_mut(usize::from(layer)) {
+    /// Takes over a sender report of a stream of a layer.
+    pub fn relay_report(&mut self, layer: u8, source: SourceId, pair: Option<SrPair>, clock: CaptureClock) {
+        let Owner::Core(origin) = &mut self.owner else {
+            return;
+        };
+        origin.clock = clock;
+        let Some(known) = origin.layers.get_mut(usize::from(layer)) else {
+            return;
+        };
+        known.pair = pair.map(|pair| (source, pair));
+        if known.source == Some(source)
+            && let Some(stream) = self.stream_mut(usize::from(layer))
+        {
             stream.recv.relay_sr_pair(pair);
         }
     }
 
-    /// Takes over parameter sets, for key frames that lack them.
-    pub fn relay_parameter_sets(&mut self, layer: u8, sets: Box<h264::ParameterSets>) {
-        if let Some(stream) = self.stream_mut(usize::from(layer)) {
+    /// Takes over parameter sets of a stream of a layer, for key frames that lack them.
+    pub fn relay_parameter_sets(&mut self, layer: u8, source: SourceId, sets: Box<h264::ParameterSets>) {
+        let Owner::Core(origin) = &mut self.owner else {
+            return;
+        };
+        let Some(known) = origin.layers.get_mut(usize::from(layer)) else {
+            return;
+        };
+        if known.source != Some(source) {
+            known.parameter_sets = Some((source, sets));
+        } else if let Some(stream) = self.stream_mut(usize::from(layer)) {
             stream.parameter_sets = Some(sets);
-        } else if let Owner::Core(origin) = &mut self.owner
-            && let Some(known) = origin.layers.get_mut(usize::from(layer))
-        {
-            known.parameter_sets = Some(sets);
         }
     }
 
@@ -297,13 +308,17 @@ impl Publication {
         layers & !before
     }
 
-    /// Hands the track to another core from now on. False when it was already.
-    pub fn add_peer(&mut self, core: u8) -> bool {
-        let new = self.peers.iter().all(|peer| peer.core != core);
-        if new {
+    /// Hands the track to another core from now on.
+    pub fn add_peer(&mut self, core: u8) {
+        if !self.has_peer(core) {
             self.peers.push(Peer::new(core, self.kind));
         }
-        new
+    }
+
+    /// Whether it is handed to that core.
+    #[must_use]
+    pub fn has_peer(&self, core: u8) -> bool {
+        self.peers.iter().any(|peer| peer.core == core)
     }
 
     /// Hands it to that core no more.

@@ -6,8 +6,9 @@ use super::doorbell::Doorbell;
 use super::wake::Waker;
 use crate::shard::Shard;
 
-/// A core, as the others see it.
+/// A core, as the others see it; on a line of its own, and the one that is fetched with it.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct Neighbour {
     bell: Doorbell,
     /// Present once the core's driver stands.

@@ -23,7 +23,7 @@ impl Doorbell {
 
     /// The core is about to sleep. It looks for work after this call, and if there is any does not.
     pub fn lie_down(&self) {
-        self.asleep.store(true, Ordering::Relaxed);
+        self.asleep.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
     }
 

@@ -19,7 +19,7 @@ use kall_shared::link::{Request, Response, ToControl, ToData};
 use super::clock::{self, Clock};
 use super::counters::IoCounters;
 use super::crossing::Crossing;
-use super::limits::{COMMANDS_PER_TURN, DATAGRAMS_PER_TURN, TRANSMITS_PER_TURN};
+use super::limits::{COMMANDS_PER_TURN, DATAGRAMS_PER_TURN, LANE_RETRY, TRANSMITS_PER_TURN};
 use super::outbox::Outbox;
 use super::receive::Incoming;
 use super::syscall::SyscallDriver;
@@ -244,10 +244,11 @@ impl Core {
         // A second look at the clock, taken only when there is nothing to do but sleep: else the time this turn
         // took would come on top of the deadline.
         let until = (deadline != Time::FAR_FUTURE).then(|| deadline.since(self.clock.now()));
-        match (until, self.outbox.retry_after()) {
-            (Some(until), Some(retry)) => Some(until.min(retry)),
-            (until, retry) => until.or(retry),
-        }
+        let lanes = self.shard.waits_for_lanes().then_some(LANE_RETRY);
+        [until, self.outbox.retry_after(), lanes]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn receive(&mut self, now: Time, limit: usize) -> usize {
@@ -338,7 +339,7 @@ impl Core {
                 self.driver.wait(Some(Duration::ZERO))?;
                 now = self.clock.now();
                 taken += self.receive(now, DATAGRAMS_PER_TURN - taken);
-                self.shard.handle_lanes(now, ENTRIES_PER_TURN);
+                self.shard.handle_lanes(now, DATAGRAMS_PER_TURN);
                 self.crossing.publish(&mut self.shard);
             }
             if !self.transmit(now) {

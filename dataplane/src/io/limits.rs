@@ -22,6 +22,9 @@ pub const CORE_MESSAGE_QUEUE: usize = 8192;
 /// How soon a core offers again what the control thread had no room for.
 pub const CORE_MESSAGE_RETRY: Duration = Duration::from_millis(5);
 
+/// How soon a core looks again whether a lane that was full has room for its messages.
+pub const LANE_RETRY: Duration = Duration::from_millis(1);
+
 /// The longest datagram a shard is given, in bytes. Clients stay within an Ethernet frame; what is longer
 /// is not media. Also the room a packet slot has.
 pub const DATAGRAM_MAX: usize = 2048;

@@ -71,6 +71,8 @@ pub struct TrackNews {
     pub layers: u8,
     /// Whether forwarding is stopped.
     pub muted: bool,
+    /// The codec of what has come of it.
+    pub codec: Option<CodecParams>,
 }
 
 /// What is known of one layer of a track: only the publisher's core sees all of them.
@@ -88,6 +90,8 @@ pub struct LayerNews {
     pub size: Option<FrameSize>,
     /// Since when its publisher is told to send it; none while it is told not to.
     pub wanted_since: Option<Time>,
+    /// Nothing happened but that time went by, and others will follow.
+    pub periodic: bool,
 }
 
 /// What one core tells another.
@@ -101,6 +105,8 @@ pub enum Message {
     Track(Box<TrackNews>),
     /// It is no more, or no more in that room.
     TrackGone(Key),
+    /// The publisher sends this codec from now on.
+    Codec(Key, CodecParams),
     /// Forwarding stops, or goes on.
     Muted(Key, bool),
     /// One of its layers. Of a track with several the last one comes last.
@@ -111,6 +117,8 @@ pub enum Message {
         publication: Key,
         /// The layer.
         layer: u8,
+        /// Of which stream of it.
+        source: SourceId,
         /// What the newest report says; none when it made the mapping void.
         pair: Option<SrPair>,
         /// The publisher's clock against ours.
@@ -122,6 +130,8 @@ pub enum Message {
         publication: Key,
         /// The layer.
         layer: u8,
+        /// Of which stream of it.
+        source: SourceId,
         /// The sets.
         sets: Box<h264::ParameterSets>,
     },
@@ -135,6 +145,10 @@ impl Message {
     /// Whether another one with news of the same will follow soon, so that this one may be lost.
     #[must_use]
     pub fn is_periodic(&self) -> bool {
-        matches!(self, Self::Layer(_) | Self::Report { .. })
+        match self {
+            Self::Layer(news) => news.periodic,
+            Self::Report { .. } => true,
+            _ => false,
+        }
     }
 }

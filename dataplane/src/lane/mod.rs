@@ -5,7 +5,7 @@
 //! It becomes visible in batches ([`Sender::publish`]), for every look of one core at the other's memory costs both.
 //!
 //! A lane is bounded. Pictures leave the last part of it to sound and to messages, so that a reader that falls behind
-//! loses pictures first; messages are never lost, those that find no room wait at the writer's.
+//! loses pictures first; messages are never lost, those that find no room wait at the writer's for what pictures leave.
 
 mod message;
 
@@ -100,9 +100,7 @@ impl Sender {
         let entries = self.entries.buffer().capacity();
         let bytes = self.bytes.buffer().capacity();
         let len = descriptor.len() + payload.len();
-        // A message that waits was there first.
-        if !self.waiting.is_empty()
-            || !has_slots(&self.entries, self.batch.len() + 1 + kept_free(entries))
+        if !has_slots(&self.entries, self.batch.len() + 1 + kept_free(entries))
             || !has_slots(&self.bytes, len + kept_free(bytes))
         {
             return Err(Full);
@@ -118,7 +116,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends a message. It arrives after all that was handed over before it.
+    /// Sends a message. It arrives after all that was handed over before it; packets may overtake one that waits for room.
     pub fn message(&mut self, message: Message) {
         if self.waiting.is_empty() && has_slots(&self.entries, self.batch.len() + 1) {
             self.batch.push(Entry::Message(message));

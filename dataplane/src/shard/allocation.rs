@@ -103,7 +103,11 @@ impl Shard {
                 self.choose_anew(now, publication_key);
             }
             if looks {
-                self.tell_layers(publication_key);
+                let goes_on = self
+                    .publications
+                    .get(publication_key)
+                    .is_some_and(|publication| publication.look_at != Time::FAR_FUTURE);
+                self.tell_layers(publication_key, goes_on);
             }
             self.update_dynacast(now, publication_key);
         }
@@ -130,7 +134,7 @@ impl Shard {
                 track: publication.track.clone(),
                 layers: publication.dynacast_layers(),
             });
-            self.tell_layers(publication_key);
+            self.tell_layers(publication_key, false);
         }
         self.reschedule(now, owner);
     }

@@ -378,6 +378,7 @@ impl Shard {
             && slot < session.slots.len()
         {
             if !session.receives(slot) {
+                self.await_nothing(key, Some(slot as u8));
                 self.set_occupant(now, key, slot as u8, None, SlotWish::default());
             }
             slot += 1;
@@ -390,6 +391,7 @@ impl Shard {
             return Err(not_found("session"));
         };
         let mut published = Vec::new();
+        let mut full = false;
         for (index, line) in session.params.lines.iter().enumerate() {
             let index = index as u8;
             if let Some(publish) = &line.publish
@@ -403,9 +405,10 @@ impl Shard {
                     layer_count(line),
                     now,
                 );
-                let publication = self.publications.insert_with(|_| publication).ok_or_else(|| {
-                    Refusal::new(RefusalCode::Exhausted, "this core has as many tracks as it may")
-                })?;
+                let Some(publication) = self.publications.insert_with(|_| publication) else {
+                    full = true;
+                    break;
+                };
                 session.published.push(Published {
                     line: index,
                     publication,
@@ -436,7 +439,11 @@ impl Shard {
             }
         }
         for publication in published {
-            self.tell_track(publication);
+            self.tell_track(now, publication);
+        }
+        if full {
+            let why = "this core has as many tracks as it may";
+            return Err(Refusal::new(RefusalCode::Exhausted, why));
         }
         Ok(())
     }

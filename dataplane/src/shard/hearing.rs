@@ -122,13 +122,12 @@ impl Shard {
         }
     }
 
-    fn announce_speaker(&mut self, room_key: Key) {
+    pub(super) fn announce_speaker(&mut self, room_key: Key) {
         let Some(room) = self.rooms.get(room_key) else {
             return;
         };
         // Every core that has members of it finds out the same, at nearly the same time: the first of them tells.
-        let before = (1 << self.config.core) - 1;
-        if room.peers & before != 0 {
+        if !room.is_led_by(self.config.core) {
             return;
         }
         let speaker = room.contest.speaker();

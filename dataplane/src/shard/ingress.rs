@@ -371,7 +371,8 @@ impl Shard {
             .filter(|_| codec.codec == Codec::Av1)
             .and_then(|id| packet.extension(id))
             .unwrap_or_default();
-        let layers = publication.layers.len();
+        // Other cores must know what a packet is of before it comes.
+        let told_layers = (!publication.peers.is_empty()).then_some(publication.layers.len());
         let taken = publication.take(
             now,
             received,
@@ -418,10 +419,14 @@ impl Shard {
                 if codec_changed {
                     self.check_codecs(now, publication_key);
                 }
-                let found = self.publications.get(publication_key);
-                if found.is_some_and(|publication| publication.layers.len() != layers) {
-                    // Other cores must know what the packet is of before it comes.
-                    self.tell_layers(publication_key);
+                if let Some(told) = told_layers {
+                    let found = self.publications.get(publication_key);
+                    if found.is_some_and(|publication| publication.layers.len() != told) {
+                        self.tell_layers(publication_key, false);
+                    }
+                    if first_of_track || codec_changed {
+                        self.tell_codec(publication_key);
+                    }
                 }
                 // Before it is forwarded: a first word makes its own way.
                 let heard =
@@ -445,7 +450,9 @@ impl Shard {
         if seq < from {
             return;
         }
-        self.relay(now, publication_key, layer, seq);
+        if !publication.peers.is_empty() {
+            self.relay(now, publication_key, layer, seq);
+        }
         let Some(publication) = self.publications.get(publication_key) else {
             return;
         };

@@ -91,7 +91,7 @@ impl Shard {
                 }
             }
             Owner::Core(origin) => {
-                self.mirrors.remove(&(origin.core, origin.publication));
+                self.mirrors.remove(origin.core, origin.publication);
                 if let Some(room) = self.rooms.get_mut(origin.room) {
                     room.mirrors.retain(|mirror| *mirror != publication_key);
                 }
@@ -205,13 +205,13 @@ impl Shard {
         let Some(publication) = slot.occupant().and_then(|key| self.publications.get(key)) else {
             return;
         };
-        let Some(stream) = publication.any_stream() else {
+        let Some(codec) = publication.codec() else {
             return;
         };
         let Some(line) = session.params.lines.get(usize::from(slot.line)) else {
             return;
         };
-        let reason = receiver_codec(line, &stream.codec)
+        let reason = receiver_codec(line, &codec)
             .is_none()
             .then_some(SlotReason::Codec);
         let occupant = slot.occupant();

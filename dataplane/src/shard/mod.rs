@@ -20,6 +20,7 @@ mod handshakes;
 mod hearing;
 mod ingress;
 mod membership;
+mod mirrors;
 mod moving;
 mod periodic;
 pub mod placement;
@@ -57,6 +58,7 @@ use entropy::Entropy;
 use event::Outgoing;
 use flows::Flows;
 use handshakes::Handshakes;
+use mirrors::Mirrors;
 use room::Room;
 use slab::{Key, Slab};
 use timers::Timers;
@@ -108,8 +110,8 @@ pub struct Shard {
     bare_limit: Option<CheckLimit>,
     /// To and from the other cores.
     lanes: Lanes,
-    /// What stands for the tracks of other cores, by the core and the track's key there.
-    mirrors: HashMap<(u8, Key), Key>,
+    /// What stands for the tracks of other cores.
+    mirrors: Mirrors,
     /// Those of them that a key frame is wanted of.
     asking: Vec<Key>,
     /// Connections that no session has a use for any more.
@@ -137,6 +139,9 @@ pub struct Shard {
 /// Publications of one core: each session may publish a handful.
 const PUBLICATIONS_PER_CORE: usize = limits::SESSIONS_PER_CORE * 4;
 
+/// Tracks of other cores: what comes from there takes nothing away from those who are here.
+const MIRRORS_PER_CORE: usize = PUBLICATIONS_PER_CORE;
+
 impl Shard {
     /// An empty shard.
     #[must_use]
@@ -145,14 +150,14 @@ impl Shard {
             entropy: Entropy::new(config.seed),
             config,
             sessions: Slab::new(limits::SESSIONS_PER_CORE),
-            publications: Slab::new(PUBLICATIONS_PER_CORE),
+            publications: Slab::new(PUBLICATIONS_PER_CORE + MIRRORS_PER_CORE),
             rooms: Slab::new(limits::SESSIONS_PER_CORE),
             rooms_by_id: HashMap::new(),
             flows: Flows::default(),
             check_limit: CheckLimit::default(),
             bare_limit: None,
             lanes: Lanes::default(),
-            mirrors: HashMap::new(),
+            mirrors: Mirrors::default(),
             asking: Vec::new(),
             hangups: Vec::new(),
             timers: Timers::with_capacity(limits::SESSIONS_PER_CORE),

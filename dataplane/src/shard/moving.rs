@@ -35,7 +35,7 @@ impl Shard {
             session.published.iter().map(|own| own.publication).collect()
         });
         for publication in published {
-            self.tell_track(publication);
+            self.tell_track(now, publication);
         }
         self.sync_hearing(now, key);
         for publication in heard {

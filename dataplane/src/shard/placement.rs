@@ -8,6 +8,8 @@ use std::collections::HashMap;
 
 use kall_shared::id::{RoomId, SessionId};
 
+use crate::limits::SESSIONS_PER_CORE;
+
 /// Sessions of one room on one core from which on it spreads: fewer are better off together, where nothing of what they
 /// send each other has to cross.
 const SPREAD_AT: u32 = 150;
@@ -37,10 +39,11 @@ impl Placement {
     /// must follow.
     pub fn assign(&mut self, room: &RoomId) -> u8 {
         let seats = self.rooms.get(room).map_or(&[][..], Vec::as_slice);
+        let has_room = |core: usize| self.cores[core] < SESSIONS_PER_CORE as u32;
         let with_room = seats
             .iter()
             .enumerate()
-            .filter(|(_, seats)| (1..SPREAD_AT).contains(*seats));
+            .filter(|(core, seats)| (1..SPREAD_AT).contains(*seats) && has_room(*core));
         let own = with_room.min_by_key(|(_, seats)| **seats).map(|(core, _)| core);
         // Of equally loaded ones the one that has fewest of the room.
         let least = (0..self.cores.len()).min_by_key(|core| (self.cores[*core], seats.get(*core).copied()));

@@ -7,13 +7,14 @@
 use kall_shared::id::{RoomId, TrackId};
 use kall_shared::media::{Kind, SlotWish};
 
-use super::Shard;
 use super::ingress::Order;
 use super::slab::Key;
+use super::{MIRRORS_PER_CORE, Shard};
 use crate::forward::keyframe::Meanwhile;
 use crate::forward::publication::{Publication, Taken};
 use crate::forward::relay::{Origin, Owner, Relayed};
 use crate::lane::{Lanes, LayerNews, Message, PacketHead, Received, Receiver, TrackNews};
+use crate::rtp::PacketMeta;
 use crate::session::DEFAULT_RTT;
 use crate::time::Time;
 
@@ -128,8 +129,16 @@ impl Shard {
         self.send_to_all(|| Message::Gone(room.clone()));
     }
 
-    /// A track of this core is in a room: the cores that share it are told.
-    pub(super) fn tell_track(&mut self, publication_key: Key) {
+    /// Whether messages wait for room in a lane, which nobody tells when there is some.
+    #[must_use]
+    pub fn waits_for_lanes(&self) -> bool {
+        self.lanes.to.iter().flatten().any(|lane| lane.waiting() > 0)
+    }
+
+    /// A track of this core has come into a room: slots that wait for it get it, and the cores that share the room are
+    /// told.
+    pub(super) fn tell_track(&mut self, now: Time, publication_key: Key) {
+        self.fill_awaiting(now, publication_key);
         let room = self
             .publications
             .get(publication_key)
@@ -160,6 +169,7 @@ impl Shard {
             .and_then(|line| session.params.lines.get(line))
             .and_then(|line| line.publish.clone());
         let Some(publish) = publish else { return };
+        let publish_kind = publication.kind;
         let news = TrackNews {
             publication: publication_key,
             room: room.id.clone(),
@@ -168,12 +178,16 @@ impl Shard {
             publish,
             layers: publication.layers.len() as u8,
             muted: publication.muted,
+            codec: publication.codec(),
         };
         self.send(core, Message::Track(Box::new(news)));
         if let Some(publication) = self.publications.get_mut(publication_key) {
             publication.add_peer(core);
         }
-        self.tell_layers_to(core, publication_key);
+        self.tell_layers_to(core, publication_key, false);
+        if publish_kind == Kind::Audio {
+            self.tell_report_to(core, publication_key, 0);
+        }
     }
 
     /// A track of this core is in its room no more, or no more at all.
@@ -187,18 +201,18 @@ impl Shard {
         }
     }
 
-    /// Tells what flows of a track to the cores it is handed to.
-    pub(super) fn tell_layers(&mut self, publication_key: Key) {
+    /// Tells what flows of a track to the cores it is handed to; `periodic`: again, and not for the last time.
+    pub(super) fn tell_layers(&mut self, publication_key: Key, periodic: bool) {
         let mut index = 0;
         while let Some(publication) = self.publications.get(publication_key)
             && let Some(peer) = publication.peers.get(index)
         {
             index += 1;
-            self.tell_layers_to(peer.core, publication_key);
+            self.tell_layers_to(peer.core, publication_key, periodic);
         }
     }
 
-    fn tell_layers_to(&mut self, core: u8, publication_key: Key) {
+    fn tell_layers_to(&mut self, core: u8, publication_key: Key, periodic: bool) {
         let Some(publication) = self.publications.get(publication_key) else {
             return;
         };
@@ -216,7 +230,19 @@ impl Shard {
                 flow: layer.flow,
                 size: layer.size,
                 wanted_since: publication.dynacast.wanted_since(index as u8),
+                periodic,
             }));
+        }
+    }
+
+    /// Tells the codec of a track to the cores that it is handed to.
+    pub(super) fn tell_codec(&mut self, publication_key: Key) {
+        let mut index = 0;
+        while let Some(publication) = self.publications.get(publication_key)
+            && let (Some(peer), Some(codec)) = (publication.peers.get(index), publication.codec())
+        {
+            index += 1;
+            self.send(peer.core, Message::Codec(publication_key, codec));
         }
     }
 
@@ -260,6 +286,7 @@ impl Shard {
         let message = Message::Report {
             publication: publication_key,
             layer,
+            source: stream.source,
             pair: stream.recv.sr_pair().copied(),
             clock: owner.capture_clock,
         };
@@ -277,12 +304,14 @@ impl Shard {
         let scalable = publication.is_scalable();
         let picture = publication.kind == Kind::Video;
         let Publication { layers, peers, .. } = publication;
-        let Some(stream) = layers
-            .get(usize::from(layer))
-            .and_then(|layer| layer.stream.as_ref())
-        else {
+        let Some(own) = layers.get(usize::from(layer)) else {
             return;
         };
+        let Some(stream) = &own.stream else {
+            return;
+        };
+        // Nothing follows upon the pictures of the highest temporal layer.
+        let followed = |meta: &PacketMeta| meta.temporal == 0 || meta.temporal < own.flow.highest_temporal();
         let Some((meta, payload)) = stream.ring.get(seq) else {
             return;
         };
@@ -313,8 +342,7 @@ impl Shard {
             self.counters.drop_lane_full += 1;
             if picture {
                 peer.cut(layer, meta);
-                // Nothing follows upon the pictures of the highest temporal layers.
-                broken |= meta.temporal == 0;
+                broken |= followed(meta);
             }
         }
         if broken {
@@ -368,17 +396,25 @@ impl Shard {
 
     /// The publication that stands for a track of another core.
     fn mirror(&self, core: u8, publication: Key) -> Option<Key> {
-        self.mirrors.get(&(core, publication)).copied()
+        self.mirrors.get(core, publication)
     }
 
     fn on_message(&mut self, now: Time, core: u8, message: Message) {
         match message {
             Message::Here(room) => self.on_here(core, &room),
-            Message::Gone(room) => self.on_gone(core, &room),
+            Message::Gone(room) => self.on_gone(now, core, &room),
             Message::Track(news) => self.on_track(now, core, *news),
             Message::TrackGone(origin) => {
                 if let Some(key) = self.mirror(core, origin) {
                     self.remove_publication(now, key);
+                }
+            }
+            Message::Codec(origin, codec) => {
+                if let Some(key) = self.mirror(core, origin) {
+                    if let Some(origin) = self.publications.get_mut(key).and_then(Publication::origin_mut) {
+                        origin.codec = Some(codec);
+                    }
+                    self.check_codecs(now, key);
                 }
             }
             Message::Muted(origin, muted) => {
@@ -390,20 +426,22 @@ impl Shard {
             Message::Report {
                 publication,
                 layer,
+                source,
                 pair,
                 clock,
             } => {
                 if let Some(mirror) = self.mirror_mut(core, publication) {
-                    mirror.relay_report(layer, pair, clock);
+                    mirror.relay_report(layer, source, pair, clock);
                 }
             }
             Message::ParameterSets {
                 publication,
                 layer,
+                source,
                 sets,
             } => {
                 if let Some(mirror) = self.mirror_mut(core, publication) {
-                    mirror.relay_parameter_sets(layer, sets);
+                    mirror.relay_parameter_sets(layer, source, sets);
                 }
             }
             Message::Wanted(publication, layers) => self.on_wanted(now, core, publication, layers),
@@ -445,24 +483,42 @@ impl Shard {
         }
     }
 
-    /// Another core has no members of a room any more: what it published there, it took back before.
-    fn on_gone(&mut self, core: u8, id: &RoomId) {
-        let Some(room) = self
-            .rooms_by_id
-            .get(id)
-            .copied()
-            .and_then(|key| self.rooms.get_mut(key))
-        else {
+    /// Another core has no members of a room any more.
+    fn on_gone(&mut self, now: Time, core: u8, id: &RoomId) {
+        let Some(room_key) = self.rooms_by_id.get(id).copied() else {
             return;
         };
+        let Some(room) = self.rooms.get_mut(room_key) else {
+            return;
+        };
+        let led = room.is_led_by(self.config.core);
         room.peers &= !(1 << core);
-        for member in &room.sessions {
-            let tracks = self.sessions.get(*member).map(|session| session.published.iter());
-            for published in tracks.into_iter().flatten() {
-                if let Some(publication) = self.publications.get_mut(published.publication) {
-                    publication.remove_peer(core);
-                }
+        let leads = room.is_led_by(self.config.core);
+        let own: Vec<Key> = room
+            .sessions
+            .iter()
+            .filter_map(|member| self.sessions.get(*member))
+            .flat_map(|session| &session.published)
+            .map(|published| published.publication)
+            .collect();
+        let theirs: Vec<Key> = room.mirrors.clone();
+        for key in own {
+            if let Some(publication) = self.publications.get_mut(key)
+                && publication.has_peer(core)
+            {
+                publication.remove_peer(core);
+                // It may have members of the room again, and have been told of the track meanwhile.
+                self.send(core, Message::TrackGone(key));
             }
+        }
+        for key in theirs {
+            let origin = self.publications.get(key).and_then(Publication::origin);
+            if origin.is_some_and(|origin| origin.core == core) {
+                self.remove_publication(now, key);
+            }
+        }
+        if leads && !led {
+            self.announce_speaker(room_key);
         }
     }
 
@@ -471,7 +527,13 @@ impl Shard {
         let Some(room_key) = self.rooms_by_id.get(&news.room).copied() else {
             return;
         };
-        if let Some(mirror) = self.mirror(core, news.publication) {
+        let mirror = self.mirror(core, news.publication);
+        let known = mirror.and_then(|key| self.publications.get(key));
+        if let (Some(mirror), Some(origin)) = (mirror, known.and_then(Publication::origin))
+            && origin.room != room_key
+        {
+            self.remove_publication(now, mirror);
+        } else if let Some(mirror) = mirror {
             // Told again, because this core left the room and came back meanwhile: what it wants there is forgotten.
             if let Some(origin) = self
                 .publications
@@ -492,32 +554,51 @@ impl Shard {
             now,
         );
         publication.muted = news.muted;
-        let track = publication.track.clone();
-        let Some(key) = self.publications.insert_with(|_| publication) else {
+        if let Some(origin) = publication.origin_mut() {
+            origin.codec = news.codec;
+        }
+        let full = self.mirrors.len() >= MIRRORS_PER_CORE;
+        let key = if full {
+            None
+        } else {
+            self.publications.insert_with(|_| publication)
+        };
+        let Some(key) = key else {
             self.counters.drop_tracks_full += 1;
             return;
         };
-        self.mirrors.insert((core, news.publication), key);
+        self.mirrors.insert(core, news.publication, key);
         if let Some(room) = self.rooms.get_mut(room_key) {
             room.mirrors.push(key);
-            let (come, awaited) = std::mem::take(&mut room.awaited)
-                .into_iter()
-                .partition(|awaited| awaited.track == track);
-            room.awaited = awaited;
-            self.fill_awaiting(now, key, come);
         }
+        self.fill_awaiting(now, key);
     }
 
-    fn fill_awaiting(&mut self, now: Time, publication: Key, awaited: Vec<Awaited>) {
+    /// Gives a track to the slots of its room that wait for it.
+    fn fill_awaiting(&mut self, now: Time, publication_key: Key) {
+        let Some(publication) = self.publications.get(publication_key) else {
+            return;
+        };
+        let (owner, track) = (publication.own_session(), &publication.track);
+        let room = self
+            .room_of(publication)
+            .and_then(|room| self.rooms.get_mut(room));
+        let Some(room) = room.filter(|room| !room.awaited.is_empty()) else {
+            return;
+        };
+        let waits = |awaited: &Awaited| &awaited.track == track && Some(awaited.session) != owner;
+        let (come, awaited): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut room.awaited).into_iter().partition(waits);
+        room.awaited = awaited;
         for Awaited {
             session, slot, wish, ..
-        } in awaited
+        } in come
         {
             if self
-                .check_slot(session, usize::from(slot), Some(publication))
+                .check_slot(session, usize::from(slot), Some(publication_key))
                 .is_ok()
             {
-                self.set_occupant(now, session, slot, Some(publication), wish);
+                self.set_occupant(now, session, slot, Some(publication_key), wish);
             }
         }
     }
@@ -569,19 +650,20 @@ impl Shard {
         let scalable = publication.is_scalable();
         for layer in (0..publication.layers.len() as u8).filter(|layer| new >> layer & 1 == 1) {
             let stream = if scalable { 0 } else { layer };
-            let sets = self
+            let found = self
                 .publications
                 .get(publication_key)
-                .and_then(|publication| publication.stream(stream)?.parameter_sets.clone());
-            if let Some(sets) = sets {
-                self.send(
-                    core,
-                    Message::ParameterSets {
-                        publication: publication_key,
-                        layer: stream,
-                        sets,
-                    },
-                );
+                .and_then(|publication| publication.stream(stream));
+            if let Some(found) = found
+                && let Some(sets) = found.parameter_sets.clone()
+            {
+                let message = Message::ParameterSets {
+                    publication: publication_key,
+                    layer: stream,
+                    source: found.source,
+                    sets,
+                };
+                self.send(core, message);
             }
             self.tell_report_to(core, publication_key, stream);
         }

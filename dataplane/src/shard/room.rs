@@ -42,6 +42,14 @@ impl Room {
     }
 }
 
+impl Room {
+    /// Whether `core`, which has members of it, is the first of those: it tells what all of them find out.
+    #[must_use]
+    pub(super) fn is_led_by(&self, core: u8) -> bool {
+        self.peers & ((1 << core) - 1) == 0
+    }
+}
+
 /// Puts what a listener is to hear into its audio slots, which hold their occupants and are changed in
 /// place; a track that stays keeps its slot. Returns whether anything changed.
 pub(super) fn place(wanted: &[Key], slots: &mut [Option<Key>]) -> bool {

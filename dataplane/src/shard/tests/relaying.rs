@@ -211,7 +211,7 @@ fn what_ends_on_one_core_ends_on_all() {
     for mid in ["2", "4"] {
         assert_eq!(process.seen(&bob, mid), None);
     }
-    assert!(process.cores[1].shard.mirrors.is_empty());
+    assert!(process.cores[1].shard.mirrors.len() == 0);
 
     // The room comes back there, and is found again.
     let mut ada = process.join(0, "rm_1", "ada");
@@ -226,7 +226,7 @@ fn what_ends_on_one_core_ends_on_all() {
         process.cross();
     }
     for world in &process.cores {
-        assert!(world.shard.mirrors.is_empty());
+        assert!(world.shard.mirrors.len() == 0);
         assert!(world.shard.publications.is_empty());
         assert!(world.shard.rooms.is_empty());
     }
@@ -283,4 +283,104 @@ fn a_core_that_falls_behind_loses_pictures_first() {
     let heard = process.heard(&mut bob);
     let sound = heard.iter().filter(|payload| *payload == b"sound").count();
     assert_eq!(sound, 100);
+}
+
+#[test]
+fn a_codec_that_is_withheld_on_another_core_is_tried_again_when_it_changes() {
+    let mut process = Process::with(2);
+    let mut ada = process.join(0, "rm_1", "ada");
+    let mut only_h264 = slot("0", Kind::Video);
+    only_h264.codecs.remove(0);
+    let mut bob = process.cores[1].join("rm_1", 2000, vec![only_h264]);
+    process.cross();
+    process.cores[1].show(&bob, "0", Some("ada_cam"));
+    process.cross();
+    process.film(&mut ada, 1, true);
+    assert!(codec_reason(&process.cores[1].slot(&bob, "0")));
+    process.pass(200);
+    let sps_and_idr = [24, 0, 2, 0x67, 1, 0, 2, 0x65, 1];
+    let media = Media {
+        pt: H264,
+        ..frame(2, &sps_and_idr, CAM)
+    };
+    process.cores[0].send(&mut ada, media);
+    process.cross();
+    assert!(!codec_reason(&process.cores[1].slot(&bob, "0")));
+    process.pass(200);
+    let media = Media {
+        pt: H264,
+        ..frame(3, &sps_and_idr, CAM)
+    };
+    process.cores[0].send(&mut ada, media);
+    process.cross();
+    assert!(!process.heard(&mut bob).is_empty());
+}
+
+#[test]
+fn a_slot_that_waits_gets_a_track_of_its_own_core_as_well() {
+    let mut process = Process::with(2);
+    let bob = process.join(1, "rm_1", "bob");
+    process.cores[1].show(&bob, "4", Some("ada_cam"));
+    process.cores[1].show(&bob, "5", Some("eve_cam"));
+    let ada = process.join(1, "rm_1", "ada");
+    assert_eq!(process.seen(&bob, "4").as_deref(), Some("ada_cam"));
+    // So does one who comes from another room.
+    let eve = process.join(1, "rm_part", "eve");
+    assert_eq!(process.seen(&bob, "5"), None);
+    let request = Request::MoveSession {
+        session: eve.id,
+        room: RoomId::new("rm_1").expect("valid"),
+    };
+    process.cores[1].ask(request).expect("accepted");
+    assert_eq!(process.seen(&bob, "5").as_deref(), Some("eve_cam"));
+    assert_eq!(process.seen(&ada, "4"), None);
+}
+
+/// A room empties on one core and fills again while the other still tells it of a track, which then moves away.
+#[test]
+fn nobody_is_left_behind_in_a_room_that_emptied_meanwhile() {
+    let mut process = Process::with(2);
+    let ada = process.join(0, "rm_1", "ada");
+    let bob = process.join(1, "rm_1", "bob");
+    let mut eve = process.join(1, "rm_2", "eve");
+    let stay = process.join(0, "rm_2", "stay");
+    let move_to = |process: &mut Process, peer: &Peer, room: &str| {
+        let request = Request::MoveSession {
+            session: peer.id,
+            room: RoomId::new(room).expect("valid"),
+        };
+        process.cores[usize::from(peer.id.core())]
+            .ask(request)
+            .expect("accepted");
+    };
+    // A newcomer's tracks are told, but not taken yet.
+    let mut dan = process.cores[0].join("rm_1", 3000, person("dan"));
+    process.cores[0].shard.publish_lanes(|_| {});
+    // Meanwhile the room empties over there and somebody else comes, in two batches.
+    let close = Request::CloseSession { session: bob.id };
+    process.cores[1].ask(close).expect("accepted");
+    process.cores[1].shard.publish_lanes(|_| {});
+    let now = process.cores[0].now;
+    process.cores[0].shard.handle_lanes(now, ENTRIES_PER_TURN);
+    let mut carl = process.cores[1].join("rm_1", 3001, person("carl"));
+    // And the newcomer moves on to another room that both share.
+    move_to(&mut process, &dan, "rm_2");
+    process.cross();
+    process.speak(&mut dan, 1, b"elsewhere");
+    assert!(process.heard(&mut carl).is_empty());
+    assert_eq!(process.heard(&mut eve), [b"elsewhere"]);
+    let close = |process: &mut Process, peer: &Peer| {
+        let request = Request::CloseSession { session: peer.id };
+        process.cores[usize::from(peer.id.core())]
+            .ask(request)
+            .expect("accepted");
+    };
+    for peer in [&ada, &dan, &carl, &eve, &stay] {
+        close(&mut process, peer);
+    }
+    process.cross();
+    for world in &process.cores {
+        assert_eq!(world.shard.mirrors.len(), 0);
+        assert!(world.shard.publications.is_empty());
+    }
 }
