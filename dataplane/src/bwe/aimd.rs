@@ -50,6 +50,10 @@ const INCREASE_PER_SECOND: f64 = 1.08;
 const ACKED_FACTOR: f64 = 1.2;
 const ACKED_EXTRA_BPS: f64 = 10_000.0;
 
+/// It rises no further than this share of the known capacity: that is what comes out of a queue, and what is sent at
+/// this rate would leave the queue as long as it is.
+const DRAINING: f64 = 0.98;
+
 /// Least additive increase, bits per second in each second.
 const ADDITIVE_MIN_BPS: f64 = 4_000.0;
 
@@ -179,7 +183,10 @@ impl Aimd {
         let limit = acked * ACKED_FACTOR + ACKED_EXTRA_BPS;
         // Above the known capacity it would go on what arrives in lucky windows only; when there is more,
         // probes find it.
-        let limit = self.capacity.mean().map_or(limit, |mean| limit.min(mean));
+        let limit = self
+            .capacity
+            .mean()
+            .map_or(limit, |mean| limit.min(DRAINING * mean));
         // What was once measured isn't taken back because less is sent now.
         self.estimate = bound(raised.min(limit.max(self.estimate)));
     }
@@ -340,7 +347,7 @@ mod tests {
         for now in (100..60_000).step_by(50) {
             aimd.update(at(now), Usage::Normal, all(0.98e6, 0.98e6), RTT);
         }
-        assert!((aimd.estimate() - 1.0e6).abs() < 1.0, "{aimd:?}");
+        assert!((aimd.estimate() - DRAINING * 1.0e6).abs() < 1.0, "{aimd:?}");
         // Much more arrives: that was another link.
         for now in (60_000..62_000).step_by(50) {
             aimd.update(at(now), Usage::Normal, all(1.3e6, 1.3e6), RTT);
