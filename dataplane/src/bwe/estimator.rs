@@ -472,6 +472,13 @@ impl Estimator {
         self.prober.is_trusted(now, self.estimate as f64)
     }
 
+    /// A time of up to half as much again: those who fell together behind one link would rise together, and fall
+    /// again.
+    #[must_use]
+    pub fn spread(&self, time: Duration) -> Duration {
+        time * (512 + self.prober.draw()) / 512
+    }
+
     /// The round trip, smoothed.
     #[must_use]
     pub fn rtt(&self) -> Option<Duration> {

@@ -407,18 +407,21 @@ impl Prober {
         self.due = now + self.varied();
     }
 
-    /// The interval by three quarters to five quarters, so that calls which share a link don't probe in
-    /// step for ever. When packets arrived is as good as drawn.
+    /// Of eight bits, for calls that share a link not to act in step for ever. When packets arrived is as good as
+    /// drawn.
+    pub(super) fn draw(&self) -> u32 {
+        (self.arrivals >> 56) as u32
+    }
+
+    /// The interval by three quarters to five quarters.
     fn varied(&self) -> Duration {
-        // Of eight bits.
-        let share = (self.arrivals >> 56) as u32;
         let next = self.demand.next_step_bps.map_or(0.0, |next| next as f64);
         let interval = if next * MARGIN <= SMALL {
             INTERVAL_MIN
         } else {
             self.interval
         };
-        interval * (384 + share) / 512
+        interval * (384 + self.draw()) / 512
     }
 
     /// When there is something to do.

@@ -242,6 +242,7 @@ impl Shard {
             return false;
         };
         let known = session.downstream.is_measured() && !session.downstream.is_guessed();
+        let estimator = &session.downstream.estimator;
         let Some(slot) = session.slots.get_mut(usize::from(demand.slot)) else {
             return false;
         };
@@ -265,7 +266,7 @@ impl Shard {
                 }
                 if fell {
                     let thinned = demand.had().is_some_and(|had| had.layer == layer);
-                    slot.hold(now, if thinned { HOLD_THINNED } else { HOLD });
+                    slot.hold(now, estimator.spread(if thinned { HOLD_THINNED } else { HOLD }));
                     let shown = slot.shown_layer();
                     if let Some(shown) = shown.filter(|shown| relief && *shown != layer) {
                         let flow = self
@@ -274,11 +275,7 @@ impl Shard {
                             .and_then(|found| Some(found.layers.get(usize::from(shown))?.flow));
                         // Its base, if there is one that fits; what does not would only keep the smaller layer out.
                         // Into a queue that is full both must fit, as the key frame comes on top of it.
-                        let beside = if session.downstream.estimator.is_full() {
-                            bps
-                        } else {
-                            0
-                        };
+                        let beside = if estimator.is_full() { bps } else { 0 };
                         let base = flow
                             .filter(|flow| flow.highest_temporal() > 0)
                             .and_then(|flow| flow.bps(now, 0))
@@ -293,7 +290,7 @@ impl Shard {
                 news = slot.pause();
                 // What has only come may begin as soon as there is room.
                 if news && fell {
-                    slot.hold(now, HOLD_PAUSED);
+                    slot.hold(now, estimator.spread(HOLD_PAUSED));
                 }
             }
         }
