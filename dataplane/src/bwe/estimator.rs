@@ -60,6 +60,8 @@ pub struct Demand {
     /// What the estimate must reach for the next improvement; `None` when there is nothing to gain, and
     /// then nothing is probed.
     pub next_step_bps: Option<u64>,
+    /// The estimate allows for it, and it is made as soon as it is proven.
+    pub awaited: bool,
 }
 
 /// What one feedback message told that was new.
@@ -465,11 +467,17 @@ impl Estimator {
         self.is_fresh() && self.delay.queue.standing() >= FULL
     }
 
-    /// Whether a probe lately showed that the path carries the estimate, or as much of it as could be
-    /// used.
+    /// What of the estimate a probe has just shown the path to carry; all of it where probes can show nothing.
     #[must_use]
-    pub fn recently_probed(&self, now: Time) -> bool {
-        self.prober.is_trusted(now, self.estimate as f64)
+    pub fn proven(&self, now: Time) -> Option<u64> {
+        let proven = self.prober.proven(now, self.estimate as f64);
+        proven.map(|bps| bps as u64)
+    }
+
+    /// Whether the improvement that waits for a proof may be made.
+    #[must_use]
+    pub fn is_awaited_proven(&self, now: Time) -> bool {
+        self.prober.is_awaited_proven(now, self.estimate as f64)
     }
 
     /// A time of up to half as much again: those who fell together behind one link would rise together, and fall

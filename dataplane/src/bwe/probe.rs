@@ -75,11 +75,12 @@ const RECOVER: f64 = 0.85;
 const RECOVER_WITHIN: Duration = Duration::from_secs(5);
 const RECOVER_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a finding is trusted.
-const TRUSTED: Duration = Duration::from_secs(10);
+/// How long a finding proves something. Whoever shares the path may take what was found meanwhile, and an estimate
+/// that was not made use of would never show that.
+const PROVES: Duration = Duration::from_secs(2);
 
-/// Rounding and noise that a finding may be below what it shows.
-const ABOUT: f64 = 0.95;
+/// After so many probes in a row that told nothing no more can be proven than the estimate says.
+const VAIN_MAX: u8 = 2;
 
 /// A peer that answered none of so many probes and never gave feedback gets no more.
 const UNANSWERED_MAX: u8 = 3;
@@ -135,6 +136,8 @@ pub(super) struct Prober {
     /// From when to when packets meet the last probe's queue.
     wake: Option<(Time, Time)>,
     unanswered: u8,
+    /// Probes in a row that told nothing.
+    vain: u8,
     /// All arrivals, mixed.
     arrivals: u64,
 }
@@ -155,13 +158,14 @@ impl Prober {
             distrusted: false,
             wake: None,
             unanswered: 0,
+            vain: 0,
             arrivals: 0,
         }
     }
 
     /// Takes what could be made use of.
     pub(super) fn set_demand(&mut self, now: Time, demand: Demand) {
-        let more = demand.next_step_bps > self.demand.next_step_bps;
+        let more = demand.next_step_bps > self.demand.next_step_bps || demand.awaited && !self.demand.awaited;
         // What somebody wanted before there was nothing to want is another matter.
         if self.demand.next_step_bps.is_none() {
             self.interval = INTERVAL_MIN;
@@ -222,6 +226,7 @@ impl Prober {
     /// takes much, there are others on the link whose share the probe took for its own.
     pub(super) fn on_congestion(&mut self, now: Time, estimate: f64) {
         self.found = None;
+        self.vain = 0;
         if let Some((at, found)) = self.adopted
             && now.since(at) < TOO_MUCH_WITHIN
             && estimate < TOO_MUCH * found
@@ -281,14 +286,22 @@ impl Prober {
         self.cluster.as_ref().and_then(Cluster::rate)
     }
 
-    /// Whether a probe lately carried as much as `estimate`, or as much of it as could be used.
-    pub(super) fn is_trusted(&self, now: Time, estimate: f64) -> bool {
-        self.found
-            .is_some_and(|(at, bps)| now.since(at) < TRUSTED && self.covers(bps, estimate))
+    /// What the path was just seen to carry, if anything; all of the estimate where nothing can be seen.
+    pub(super) fn proven(&self, now: Time, estimate: f64) -> Option<f64> {
+        let found = self.found.filter(|(at, _)| now.since(*at) < PROVES);
+        let found = found.map(|(_, bps)| bps.min(estimate));
+        found.or((self.vain >= VAIN_MAX).then_some(estimate))
     }
 
-    fn covers(&self, found: f64, estimate: f64) -> bool {
-        found >= ABOUT * self.most().map_or(estimate, |most| most.min(estimate))
+    /// Whether somebody waits for the next step to be proven and it is.
+    pub(super) fn is_awaited_proven(&self, now: Time, estimate: f64) -> bool {
+        let next = self.demand.next_step_bps.map(|next| next as f64);
+        self.demand.awaited && next.is_some_and(|next| self.proven(now, estimate) >= Some(next))
+    }
+
+    /// Whether nothing but a proof could come of a probe, and it is not needed.
+    fn is_idle(&self, now: Time, estimate: f64, next: f64) -> bool {
+        estimate >= next && (!self.demand.awaited || self.is_awaited_proven(now, estimate))
     }
 
     /// More than this can't be used.
@@ -305,7 +318,7 @@ impl Prober {
     fn goal(&self, now: Time, estimate: f64) -> Option<f64> {
         let next = self.demand.next_step_bps? as f64;
         let most = self.most()?;
-        if self.unanswered >= UNANSWERED_MAX || (estimate >= next && self.is_trusted(now, estimate)) {
+        if self.unanswered >= UNANSWERED_MAX || self.is_idle(now, estimate, next) {
             return None;
         }
         let fallen = self.fallen.filter(|fall| now.since(fall.at) <= RECOVER_WITHIN);
@@ -316,8 +329,8 @@ impl Prober {
         let goal = if self.first {
             FIRST * estimate
         } else if estimate >= next {
-            // Not news, but certainty.
-            estimate.max(next * MARGIN)
+            // A proof, and no news. A higher one would take for its own what others send.
+            next * MARGIN
         } else {
             fallen
                 .filter(|before| *before > estimate)
@@ -363,22 +376,28 @@ impl Prober {
         };
         self.last = Some(now);
         let target = cluster.target() as f64;
+        let next = self.demand.next_step_bps.unwrap_or(0) as f64;
         let reached = match finding {
             Finding::Carried { bps, saturated } => {
                 self.unanswered = 0;
+                self.vain = 0;
                 self.found = Some((now, bps));
                 let most = self.most().unwrap_or(0.0);
-                let estimate = situation.estimate.max(bps);
                 // Each is higher than the one before, so that they end.
                 let further = (NEXT * bps).min(most);
-                let grows = further >= GROWTH_MIN * target;
+                let grows = bps > situation.estimate && further >= GROWTH_MIN * target;
                 if !saturated && bps >= GO_ON * target && grows && !situation.congested {
                     self.start(now, further, situation);
                     return;
                 }
-                estimate
+                if self.demand.awaited && situation.estimate >= next {
+                    bps
+                } else {
+                    situation.estimate.max(bps)
+                }
             }
             Finding::Nothing { answered } => {
+                self.vain = self.vain.saturating_add(1);
                 if !answered && !situation.measured {
                     self.unanswered = self.unanswered.saturating_add(1);
                 }
@@ -387,7 +406,6 @@ impl Prober {
         };
         self.first = false;
         self.fallen = None;
-        let next = self.demand.next_step_bps.unwrap_or(0) as f64;
         self.interval = if reached < next {
             (self.interval + self.interval / 2)
                 .min(INTERVAL_MAX)
@@ -432,13 +450,14 @@ impl Prober {
         let Some(next) = self.demand.next_step_bps else {
             return Time::FAR_FUTURE;
         };
-        if self.unanswered >= UNANSWERED_MAX {
+        let next = next as f64;
+        let reached = estimate >= next;
+        let nothing = reached && (!self.demand.awaited || self.vain >= VAIN_MAX);
+        if nothing || self.unanswered >= UNANSWERED_MAX {
             return Time::FAR_FUTURE;
         }
         match self.found {
-            Some((at, bps)) if estimate >= next as f64 && self.covers(bps, estimate) => {
-                self.due.max(at + TRUSTED)
-            }
+            Some((at, bps)) if reached && bps >= next => self.due.max(at + PROVES),
             _ => self.due,
         }
     }

@@ -120,16 +120,36 @@ pub struct Plan {
     pub wanted_bps: u64,
     /// The least budget at which somebody would get more; none when everybody has all.
     pub next_step_bps: Option<u64>,
+    /// Somebody would have got more if it were proven that the path carries it.
+    pub awaited: bool,
 }
 
-/// Grants each demand a step within `budget_bps`. Demands are reordered by priority.
-pub fn allocate(budget_bps: u64, demands: &mut [Demand]) -> Plan {
+/// What there is to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// What the path is thought to carry.
+    pub bps: u64,
+    /// What it was just seen to carry: as far as this, what is shown may become better.
+    pub proven_bps: u64,
+}
+
+impl Budget {
+    /// All of it is known.
+    #[must_use]
+    pub fn proven(bps: u64) -> Self {
+        Self { bps, proven_bps: bps }
+    }
+}
+
+/// Grants each demand a step within the budget. Demands are reordered by priority.
+pub fn allocate(budget: Budget, demands: &mut [Demand]) -> Plan {
     // Stable for equals: who came first in the list goes first every time.
     demands.sort_unstable_by_key(|demand| (std::cmp::Reverse(demand.priority), demand.slot));
     let mut used = 0;
     let mut room = Room {
-        budget: budget_bps,
+        budget,
         held: demands.iter().map(Demand::held).sum(),
+        awaited: false,
     };
     let mut waiting = Waiting::default();
     for demand in demands.iter_mut() {
@@ -137,8 +157,8 @@ pub fn allocate(budget_bps: u64, demands: &mut [Demand]) -> Plan {
         if waiting.comes_before(demand) {
             continue;
         }
-        if !raise(demand, room, &mut used) {
-            waiting.add(demand, room, used);
+        if !raise(demand, &mut room, &mut used) {
+            waiting.add(demand, &room, used);
         }
     }
     // Above the lowest, whatever is more than somebody has is a rise.
@@ -156,7 +176,7 @@ pub fn allocate(budget_bps: u64, demands: &mut [Demand]) -> Plan {
         while group
             .iter_mut()
             .filter(|demand| demand.granted.is_some())
-            .fold(false, |any, demand| raise(demand, room, &mut used) | any)
+            .fold(false, |any, demand| raise(demand, &mut room, &mut used) | any)
         {}
         start += len;
     }
@@ -170,15 +190,18 @@ pub fn allocate(budget_bps: u64, demands: &mut [Demand]) -> Plan {
         used_bps: used,
         wanted_bps: wanted.map(|step| step.bps).sum(),
         next_step_bps: next,
+        awaited: room.awaited,
     }
 }
 
 /// What may be given out.
 #[derive(Debug, Clone, Copy)]
 struct Room {
-    budget: u64,
+    budget: Budget,
     /// What is given out already: as long as no more is, taking from one to begin another is no rise.
     held: u64,
+    /// Something was refused only because it is not proven.
+    awaited: bool,
 }
 
 /// The most important slot that has to wait for its lowest step.
@@ -189,11 +212,11 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn add(&mut self, demand: &Demand, room: Room, used: u64) {
+    fn add(&mut self, demand: &Demand, room: &Room, used: u64) {
         if self.first.is_none()
             && let Some(step) = demand.steps().first()
         {
-            let refused = (used + step.bps > room.budget).then_some(step.bps);
+            let refused = (used + step.bps > room.budget.bps).then_some(step.bps);
             self.first = Some((demand.priority, refused));
         }
     }
@@ -210,7 +233,7 @@ impl Waiting {
     }
 }
 
-fn raise(demand: &mut Demand, room: Room, used: &mut u64) -> bool {
+fn raise(demand: &mut Demand, room: &mut Room, used: &mut u64) -> bool {
     let Some((index, more)) = demand.next() else {
         return false;
     };
@@ -221,7 +244,12 @@ fn raise(demand: &mut Demand, room: Room, used: &mut u64) -> bool {
     } else {
         sum
     };
-    if needed > room.budget || rises && !demand.may_rise {
+    if needed > room.budget.bps || rises && !demand.may_rise {
+        return false;
+    }
+    // What begins is needed, and on a path that nothing is known of it is all there is to see.
+    if rises && demand.current.is_some() && needed > room.budget.proven_bps {
+        room.awaited = true;
         return false;
     }
     demand.granted = Some(index);
@@ -265,7 +293,7 @@ mod tests {
             demand(1, 200, &LAYERS, None),
             demand(2, 100, &LAYERS, None),
         ];
-        allocate(1_000, &mut demands);
+        allocate(Budget::proven(1_000), &mut demands);
         // 150 each, then the second rises to 500: 800 with its margin is 920.
         assert_eq!(granted(&demands), [(0, Some(0)), (1, Some(1)), (2, Some(0))]);
     }
@@ -273,7 +301,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_paused_by_priority() {
         let mut demands = [demand(0, 100, &LAYERS, Some(0)), demand(1, 200, &LAYERS, Some(2))];
-        let plan = allocate(200, &mut demands);
+        let plan = allocate(Budget::proven(200), &mut demands);
         assert_eq!(granted(&demands), [(0, None), (1, Some(0))]);
         assert_eq!(
             (plan.used_bps, plan.wanted_bps, plan.next_step_bps),
@@ -285,7 +313,7 @@ mod tests {
     fn a_more_important_slot_takes_the_place_of_another() {
         // Both fit only without the margin: the one that is shown is the less important.
         let mut demands = [demand(0, 110, &LAYERS, Some(0)), demand(1, 120, &LAYERS, None)];
-        allocate(160, &mut demands);
+        allocate(Budget::proven(160), &mut demands);
         assert_eq!(granted(&demands), [(0, None), (1, Some(0))]);
         // It may not begin yet: nobody less important begins before it, but who is there stays.
         let mut demands = [
@@ -294,7 +322,7 @@ mod tests {
             demand(2, 110, &LAYERS, None),
         ];
         demands[1].may_rise = false;
-        allocate(400, &mut demands);
+        allocate(Budget::proven(400), &mut demands);
         assert_eq!(granted(&demands), [(0, Some(0)), (1, None), (2, None)]);
     }
 
@@ -302,7 +330,7 @@ mod tests {
     fn something_much_smaller_fits_beside_what_waits() {
         let mut demands = [demand(0, 200, &[1500], None), demand(1, 100, &LAYERS, None)];
         demands[1].current = Some(0);
-        allocate(500, &mut demands);
+        allocate(Budget::proven(500), &mut demands);
         assert_eq!(granted(&demands), [(0, None), (1, Some(0))]);
     }
 
@@ -310,16 +338,38 @@ mod tests {
     fn staying_needs_less_room_than_rising() {
         let mut held = [demand(0, 100, &LAYERS, Some(2))];
         let mut fresh = [demand(0, 100, &LAYERS, Some(1))];
-        allocate(1_250, &mut held);
-        allocate(1_250, &mut fresh);
+        allocate(Budget::proven(1_250), &mut held);
+        allocate(Budget::proven(1_250), &mut fresh);
         assert_eq!((held[0].granted, fresh[0].granted), (Some(2), Some(1)));
     }
 
     #[test]
     fn equals_rise_in_turns() {
         let mut demands = [demand(0, 100, &LAYERS, None), demand(1, 100, &LAYERS, None)];
-        allocate(1_200, &mut demands);
+        allocate(Budget::proven(1_200), &mut demands);
         assert_eq!(granted(&demands), [(0, Some(1)), (1, Some(1))]);
+    }
+
+    #[test]
+    fn what_is_not_proven_is_no_reason_to_rise() {
+        let budget = Budget {
+            bps: 10_000,
+            proven_bps: 700,
+        };
+        let mut demands = [demand(0, 100, &LAYERS, Some(0)), demand(1, 100, &LAYERS, None)];
+        let plan = allocate(budget, &mut demands);
+        assert_eq!(granted(&demands), [(0, Some(0)), (1, Some(2))], "who begins may");
+        assert!(plan.awaited);
+        // Nobody loses for it what is there.
+        let mut demands = [demand(0, 200, &LAYERS, Some(1)), demand(1, 100, &LAYERS, Some(2))];
+        let plan = allocate(budget, &mut demands);
+        assert_eq!(granted(&demands), [(0, Some(1)), (1, Some(2))]);
+        assert!(plan.awaited);
+        // Nothing else stands in the way of what is proven, nor of who has all.
+        let mut demands = [demand(0, 200, &LAYERS[..2], Some(0))];
+        let plan = allocate(budget, &mut demands);
+        assert_eq!(granted(&demands), [(0, Some(1))]);
+        assert!(!plan.awaited);
     }
 
     #[test]
@@ -327,7 +377,7 @@ mod tests {
         let mut demands = [demand(0, 100, &LAYERS, Some(0)), demand(1, 100, &LAYERS, None)];
         demands[0].may_rise = false;
         demands[1].may_rise = false;
-        allocate(10_000, &mut demands);
+        allocate(Budget::proven(10_000), &mut demands);
         assert_eq!(granted(&demands), [(0, Some(0)), (1, None)]);
     }
 
@@ -358,7 +408,7 @@ mod tests {
                     demand
                 })
                 .collect();
-            let plan = allocate(budget, &mut demands);
+            let plan = allocate(Budget::proven(budget), &mut demands);
             prop_assert!(plan.used_bps <= budget);
             prop_assert_eq!(plan.used_bps, demands.iter().map(Demand::cost).sum::<u64>());
             // Nobody who has something could be raised further, nor the most important of those who wait.
@@ -367,8 +417,12 @@ mod tests {
                 if demand.granted.is_some() || Some(index) == waiting {
                     let mut used = plan.used_bps;
                     let mut copy = *demand;
-                    let room = Room { budget, held: 0 };
-                    prop_assert!(!raise(&mut copy, room, &mut used));
+                    let mut room = Room {
+                        budget: Budget::proven(budget),
+                        held: 0,
+                        awaited: false,
+                    };
+                    prop_assert!(!raise(&mut copy, &mut room, &mut used));
                 }
             }
             // And of what is alike, nobody is shown at the cost of somebody more important, who waits for room and not

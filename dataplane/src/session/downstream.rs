@@ -119,6 +119,16 @@ impl Downstream {
         (self.feedback != Feedback::None).then(|| self.estimator.estimate())
     }
 
+    /// What the path has just been seen to carry, in bits per second, where there is a way to see that.
+    #[must_use]
+    pub fn proven(&self, now: Time) -> u64 {
+        if self.feedback == Feedback::Transport {
+            self.estimator.proven(now).unwrap_or(0)
+        } else {
+            u64::MAX
+        }
+    }
+
     /// Whether anything is known of the path.
     #[must_use]
     pub fn is_measured(&self) -> bool {
@@ -177,7 +187,7 @@ impl Downstream {
         let moved = estimate.abs_diff(self.allocated_by) * 100 > self.allocated_by * ESTIMATE_MOVED_PERCENT;
         if estimate < self.used_bps && estimate < self.allocated_by {
             self.allocate_at = self.allocate_at.min(now);
-        } else if moved {
+        } else if moved || self.estimator.is_awaited_proven(now) {
             let earliest = self.allocated_at + ALLOCATE_SPACING;
             self.allocate_at = self.allocate_at.min(earliest.max(now));
         }

@@ -9,7 +9,7 @@ use kall_shared::media::{Kind, SlotWish};
 use super::Shard;
 use super::slab::Key;
 use crate::bwe;
-use crate::forward::allocator::{Demand, Step, allocate};
+use crate::forward::allocator::{Budget, Demand, Step, allocate};
 use crate::forward::publication::Publication;
 use crate::forward::slot::{Aim, Slot};
 use crate::session::Session;
@@ -206,7 +206,11 @@ impl Shard {
             budget => budget,
         };
         let shared = budget.map_or(u64::MAX / 1_000, share);
-        let plan = allocate(shared, &mut demands);
+        let shares = Budget {
+            bps: shared,
+            proven_bps: share(downstream.proven(now)).min(shared),
+        };
+        let plan = allocate(shares, &mut demands);
         downstream.allocated_by = downstream.estimator.estimate();
         downstream.used_bps = whole(plan.used_bps);
         // What goes beyond a guess must be found out about, even if nobody wants more.
@@ -217,6 +221,7 @@ impl Shard {
             bwe::Demand {
                 wanted_bps: whole(plan.wanted_bps),
                 next_step_bps: plan.next_step_bps.map(whole).or(unproven),
+                awaited: plan.awaited,
             },
         );
         if !demands.is_empty() {

@@ -41,8 +41,26 @@ impl World {
         let demand = Demand {
             wanted_bps: all,
             next_step_bps: next,
+            awaited: false,
         };
         self.prober.set_demand(self.now(), demand);
+    }
+
+    /// What was wished for is within the estimate, and waits for a proof.
+    fn wait(&mut self) {
+        let demand = self.prober.demand();
+        self.prober.set_demand(
+            self.now(),
+            Demand {
+                awaited: true,
+                ..demand
+            },
+        );
+    }
+
+    fn proven(&self) -> Option<u64> {
+        let proven = self.prober.proven(self.now(), self.estimate);
+        proven.map(|bps| bps as u64)
     }
 
     fn run(&mut self, millis: u64) {
@@ -122,12 +140,63 @@ fn the_first_go_on_up_to_what_is_wanted() {
     assert_eq!(rates[0], 3_000_000);
     assert!((5_000_000..=8_800_000).contains(&rates[1]), "{rates:?}");
     assert!(rates.iter().all(|rate| *rate <= 8_800_000), "{rates:?}");
-    assert!(world.prober.is_trusted(world.now(), world.estimate));
-    // Nobody asks for more, and what was found is trusted for a while.
+    assert!(world.proven() > Some(1_200_000));
+    // Nobody asks for more.
     let count = world.probes.len();
     world.run(7_000);
     assert_eq!(world.probes.len(), count);
-    assert!(!world.prober.is_trusted(world.now() + TRUSTED, world.estimate));
+    assert_eq!(world.proven(), None, "others may have come");
+}
+
+#[test]
+fn who_waits_for_a_proof_gets_it() {
+    let mut world = World::new(1e8);
+    world.wish(8_000_000, Some(2_000_000));
+    world.run(20_000);
+    let count = world.probes.len();
+    world.wait();
+    world.run(1_000);
+    assert_eq!(world.probes.len(), count + 1);
+    assert_eq!(world.probes[count].1, 2_400_000, "no more than what it needs");
+    assert!(world.proven() >= Some(2_000_000));
+    assert!(world.prober.is_awaited_proven(world.now(), world.estimate));
+    // It gets no other as long as that one holds.
+    world.run(500);
+    assert_eq!(world.probes.len(), count + 1);
+    world.prober.on_congestion(world.now(), world.estimate);
+    assert_eq!(world.proven(), None);
+}
+
+#[test]
+fn what_others_took_is_proven_no_more() {
+    let mut world = World::new(1e8);
+    world.wish(8_000_000, Some(2_000_000));
+    world.run(20_000);
+    world.capacity = 1.2e6;
+    let count = world.probes.len();
+    world.wait();
+    world.run(60_000);
+    assert!(!world.prober.is_awaited_proven(world.now(), world.estimate));
+    // And it is asked for less and less often.
+    assert!(
+        (7..12).contains(&(world.probes.len() - count)),
+        "{:?}",
+        world.probes
+    );
+}
+
+#[test]
+fn where_nothing_can_be_proven_the_estimate_is_all_there_is() {
+    let mut world = World::new(1e8);
+    world.wish(8_000_000, Some(2_000_000));
+    world.run(20_000);
+    world.answers = false;
+    world.wait();
+    world.run(1_000);
+    assert_eq!(world.proven(), None);
+    world.run(10_000);
+    assert_eq!(world.proven(), Some(world.estimate as u64));
+    assert_eq!(world.prober.poll_deadline(world.estimate, None), Time::FAR_FUTURE);
 }
 
 #[test]

@@ -47,8 +47,6 @@ pub(super) struct Sample {
     pub(super) estimate: u64,
     /// Media as it was meant to be.
     pub(super) media: u64,
-    /// A probe lately carried the estimate.
-    pub(super) trusted: bool,
 }
 
 /// One subscriber.
@@ -146,10 +144,12 @@ impl Call {
             Media::Elastic(most) => Demand {
                 wanted_bps: most,
                 next_step_bps: (estimate < most).then_some(estimate * 6 / 5),
+                awaited: false,
             },
             Media::Layers(layers) => {
                 let fits = |layer: &u64| layer + SOUND_RATE <= estimate;
                 let fitting = layers.iter().take_while(|layer| fits(layer)).count();
+                let mut awaited = false;
                 if fitting < self.layer {
                     self.layer = fitting;
                     self.layer_changed = now;
@@ -158,12 +158,16 @@ impl Call {
                     && !self.estimator.is_congested()
                     && now.since(self.layer_changed) >= Duration::from_secs(1)
                 {
-                    self.layer += 1;
-                    self.layer_changed = now;
+                    awaited = self.estimator.proven(now) < Some(with_room(next));
+                    if !awaited {
+                        self.layer += 1;
+                        self.layer_changed = now;
+                    }
                 }
                 Demand {
                     wanted_bps: layers.last().map_or(0, |best| best + SOUND_RATE),
                     next_step_bps: layers.get(self.layer).map(|next| with_room(*next)),
+                    awaited,
                 }
             }
             Media::Sound | Media::Nothing => Demand::default(),
@@ -228,7 +232,6 @@ impl Call {
             at: now,
             estimate: self.estimator.estimate(),
             media: self.rate(),
-            trusted: self.estimator.recently_probed(now),
         });
     }
 

@@ -128,6 +128,7 @@ impl World {
                 let demand = Demand {
                     wanted_bps,
                     next_step_bps,
+                    awaited: wanted_bps % 2 == 0,
                 };
                 self.estimator.set_demand(self.now, demand);
             }

@@ -80,22 +80,6 @@ fn a_receiver_s_estimate_caps_what_is_measured() {
 }
 
 #[test]
-fn a_probe_is_trusted_until_there_is_congestion() {
-    let layers: &[u64] = &[500_000, 1_500_000];
-    let mut world = World::new(Path::new(2_500_000), Media::Layers(layers), 160);
-    world.run(4);
-    assert!(world.call().samples.last().unwrap().trusted);
-    world.link.path.capacity = 800_000;
-    world.run(6);
-    let call = world.call();
-    let fallen = call
-        .between(4, 6)
-        .iter()
-        .find(|sample| sample.estimate < 1_000_000);
-    assert!(!fallen.unwrap().trusted);
-}
-
-#[test]
 fn the_round_trip_is_that_of_the_path() {
     let mut path = Path::new(10_000_000);
     path.delay = Duration::from_millis(60);
