@@ -78,6 +78,9 @@ pub enum Request {
         label: Vec<u8>,
         /// What the offer said.
         params: SessionParams,
+        /// Since version 4: whoever it is for was in the room already and is let in where newcomers are refused.
+        #[serde(default)]
+        returns: bool,
     },
     /// A new offer on a living session: lines may be added, or stop publishing. SSRCs and
     /// counters of lines that stay are kept.
@@ -248,7 +251,7 @@ pub enum RefusalCode {
     Invalid,
     /// No such session, track or slot.
     NotFound,
-    /// A bound of the data plane is reached.
+    /// A bound of the data plane is reached, or a core has too much to do.
     Exhausted,
 }
 
@@ -300,6 +303,16 @@ pub enum Event {
         session: SessionId,
         /// The microphone.
         track: TrackId,
+    },
+    /// Since version 4: how much of a core is shed because it has too much to do, and whether it takes newcomers. Told
+    /// when it changes, and for every core with the first page of a snapshot.
+    CoreLoad {
+        /// Which core.
+        core: u8,
+        /// 0: nothing. Each level takes something more of everybody's video.
+        level: u8,
+        /// Whether new sessions are refused, but for those that come back.
+        refuses: bool,
     },
     /// Events were lost because the control plane did not read: it must take a new snapshot.
     Overflow {
@@ -381,7 +394,7 @@ pub struct SlotSnapshot {
     /// The layer that is shown; none for a track with a single one, and before any flows.
     #[serde(default)]
     pub layer: Option<Layer>,
-    /// Whether it is held back because the receiver's path is too narrow.
+    /// Whether it is held back because the receiver's path is too narrow, or the core has too much to do.
     #[serde(default)]
     pub paused: bool,
     /// What was asked for.
@@ -476,7 +489,7 @@ pub struct SlotStats {
     pub track: Option<TrackId>,
     /// The layer that is shown.
     pub layer: Option<Layer>,
-    /// Whether it is held back because the path is too narrow.
+    /// Whether it is held back because the path is too narrow, or the core has too much to do.
     pub paused: bool,
     /// Over the last second.
     pub bitrate_bps: u64,

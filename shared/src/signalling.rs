@@ -514,7 +514,7 @@ pub enum ServerMessage {
         /// The layer in use; absent for a track with a single one, and before any flows.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         layer: Option<Layer>,
-        /// Whether the server holds the picture back because the path is too narrow for it.
+        /// Whether the server holds the picture back: the path is too narrow for it, or the server has too much to do.
         paused: bool,
         /// Why it stays empty.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -703,7 +703,7 @@ pub enum ErrorCode {
     PermissionDenied,
     /// No such room, or it is closed.
     RoomNotFound,
-    /// `max_participants` are there.
+    /// `max_participants` are there, or the media server has too much to do to take newcomers.
     RoomFull,
     /// The room is locked.
     RoomLocked,

@@ -1,11 +1,11 @@
 //! Versions that two processes of different builds compare before they talk.
 
 /// Version of the control link ([`crate::link`]). Raised when a message changes its meaning.
-pub const LINK_VERSION: u16 = 3;
+pub const LINK_VERSION: u16 = 4;
 
 /// Oldest link version this build still speaks: N and N−1 interoperate, so that either plane
 /// can be upgraded first.
-pub const LINK_VERSION_MIN: u16 = 2;
+pub const LINK_VERSION_MIN: u16 = 3;
 
 /// The version of this build, as in `GET /health` and `joined.server.version`.
 pub const BUILD: &str = env!("CARGO_PKG_VERSION");

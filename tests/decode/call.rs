@@ -290,6 +290,7 @@ fn create(shard: &mut Shard, side: usize, coding: Coding) -> (SessionId, Session
         room: RoomId::new("rm_decode").expect("a legal name"),
         label: Vec::new(),
         params: params(side, coding),
+        returns: false,
     };
     let (Response::Session { session, description }, _) = ask(shard, Time::ZERO, request) else {
         panic!("not a session");

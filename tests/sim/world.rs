@@ -211,6 +211,7 @@ impl World {
             room: RoomId::new("rm_sim").expect("a legal name"),
             label: Vec::new(),
             params: params(client),
+            returns: false,
         };
         let Response::Session { session, description } = self.ask(request) else {
             panic!("not a session");

@@ -11,6 +11,8 @@ pub mod room;
 pub mod token;
 mod turn;
 
+use std::time::Duration;
+
 use kall_shared::signalling::ErrorCode;
 use thiserror::Error;
 
@@ -22,7 +24,13 @@ pub struct Rejection {
     pub code: ErrorCode,
     /// For people.
     pub message: String,
+    /// When the same request may go through, where only waiting helps.
+    pub retry_after: Option<Duration>,
 }
+
+/// When somebody should come again for whom a core has no time now: it gives back what it took from others every few
+/// seconds at best, and takes newcomers only when all is given back.
+const BUSY_RETRY: Duration = Duration::from_secs(10);
 
 /// What a failure of the database is to whoever asked; the reason goes to the log.
 pub(crate) fn store_failed(error: &crate::store::StoreError) -> Rejection {
@@ -36,6 +44,19 @@ impl Rejection {
         Self {
             code,
             message: message.into(),
+            retry_after: None,
+        }
+    }
+
+    /// The media server does more than it can: nobody new until that is over.
+    #[must_use]
+    pub fn busy() -> Self {
+        Self {
+            retry_after: Some(BUSY_RETRY),
+            ..Self::new(
+                ErrorCode::RoomFull,
+                "the server is full at the moment, try again soon",
+            )
         }
     }
 }

@@ -42,7 +42,10 @@ pub(super) const CODES: [(&str, &str); 34] = [
     ("method_not_allowed", "405: the path takes other methods"),
     ("request_timeout", "408: the request did not come in time"),
     ("conflict", "409: not in this state"),
-    ("room_full", "409: all places are taken"),
+    (
+        "room_full",
+        "409: all places are taken; 503: the media server takes nobody new now, Retry-After says when",
+    ),
     ("too_many_rooms", "409: room.max_rooms are open"),
     (
         "idempotency_in_progress",
@@ -189,6 +192,9 @@ impl From<Rejection> for ApiError {
             ErrorCode::BadMessage => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_value"),
             ErrorCode::PermissionDenied => (StatusCode::FORBIDDEN, "permission_denied"),
             ErrorCode::RoomNotFound => (StatusCode::NOT_FOUND, "room_not_found"),
+            ErrorCode::RoomFull if rejection.retry_after.is_some() => {
+                (StatusCode::SERVICE_UNAVAILABLE, "room_full")
+            }
             ErrorCode::RoomFull => (StatusCode::CONFLICT, "room_full"),
             ErrorCode::RoomLocked => (StatusCode::FORBIDDEN, "room_locked"),
             ErrorCode::PasswordRequired => (StatusCode::FORBIDDEN, "password_required"),
@@ -211,7 +217,10 @@ impl From<Rejection> for ApiError {
             | ErrorCode::Replaced
             | ErrorCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
-        Self::new(status, code, rejection.message)
+        Self {
+            retry_after: rejection.retry_after,
+            ..Self::new(status, code, rejection.message)
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use super::limiter::{Caller, PAGES};
 use super::shapes;
 use crate::domain::registry::RoomWishes;
 use crate::domain::room::RoomHandle;
-use crate::domain::{names, password};
+use crate::domain::{Rejection, names, password};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -52,7 +52,8 @@ struct Entrance {
 /// Makes a meeting and a host's token. In open mode only.
 #[utoipa::path(post, path = "/meetings", tag = "Meetings", request_body = NewMeeting, security(()),
     responses((status = 201, description = "The meeting", body = Entrance),
-        (status = 409, description = "Too many rooms are open", body = super::error::ErrorBody)))]
+        (status = 409, description = "Too many rooms are open", body = super::error::ErrorBody),
+        (status = 503, description = "The media server takes nobody new now; Retry-After says when", body = super::error::ErrorBody)))]
 async fn create(
     State(app): State<Arc<App>>,
     ClientAddress(address): ClientAddress,
@@ -62,6 +63,7 @@ async fn create(
     if app.config().auth.mode != AuthMode::Open {
         return Err(forbidden("this server makes meetings for its API's callers only"));
     }
+    has_room(&app)?;
     let name = body.name.as_deref().unwrap_or("Meeting");
     let name = names::display_name(name).map_err(ApiError::invalid)?;
     let wishes = RoomWishes {
@@ -92,7 +94,8 @@ struct Guest {
 #[utoipa::path(post, path = "/meetings/{slug}/guest", tag = "Meetings", request_body = Guest, security(()),
     params(("slug" = String, Path, description = "Slug or id of the meeting")),
     responses((status = 200, description = "The way in", body = Entrance),
-        (status = 409, description = "Too many rooms are open", body = super::error::ErrorBody)))]
+        (status = 409, description = "Too many rooms are open", body = super::error::ErrorBody),
+        (status = 503, description = "The media server takes nobody new now; Retry-After says when", body = super::error::ErrorBody)))]
 async fn guest(
     State(app): State<Arc<App>>,
     ClientAddress(address): ClientAddress,
@@ -103,6 +106,7 @@ async fn guest(
     if !app.rooms.takes_strangers() {
         return Err(token_mode());
     }
+    has_room(&app)?;
     let name = names::display_name(&body.name).map_err(ApiError::invalid)?;
     let password = password::bounded(body.password).map_err(ApiError::invalid)?;
     let room = app.rooms.enter(&slug).await?;
@@ -152,6 +156,14 @@ fn admit(app: &App, address: std::net::IpAddr) -> Result<(), ApiError> {
     app.limiter
         .allow(caller, PAGES, Instant::now())
         .map_err(ApiError::rate_limited)
+}
+
+/// Nobody is given a way in where the way would end: a page says at once that it has to wait.
+fn has_room(app: &App) -> Result<(), ApiError> {
+    if app.rooms.context().media.refuses_newcomers() {
+        return Err(Rejection::busy().into());
+    }
+    Ok(())
 }
 
 fn forbidden(message: &str) -> ApiError {

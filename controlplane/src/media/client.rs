@@ -4,7 +4,7 @@
 //! The reader registers a new session's route before it reads the next frame, so no event of a
 //! session can come before its room is known.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -97,6 +97,8 @@ struct State {
     /// Rooms of the data plane that are parts of another one here: breakout rooms.
     parts: HashMap<RoomId, RoomId>,
     routes: HashMap<SessionId, RoomId>,
+    /// Which cores take nobody new now, by index.
+    refusing: HashSet<u8>,
 }
 
 impl State {
@@ -144,6 +146,14 @@ impl MediaClient {
         self.shared.info.subscribe()
     }
 
+    /// Whether no core of the data plane takes anybody new. Of a single one its refusal tells, since it is the data plane
+    /// that chooses the core.
+    #[must_use]
+    pub fn refuses_newcomers(&self) -> bool {
+        let cores = self.info().map_or(0, |info| info.udp_ports.len());
+        cores > 0 && self.lock().refusing.len() >= cores
+    }
+
     /// A room's events from now on. The queue has no bound of its own: the data plane reports only
     /// changes of state, and the number of sessions and slots bounds those.
     #[must_use]
@@ -171,7 +181,7 @@ impl MediaClient {
             .extend(parts.into_iter().map(|part| (part, owner.clone())));
     }
 
-    /// Opens a session for `room`.
+    /// Opens a session for `room`; `returns`: for somebody whom the data plane had already.
     ///
     /// # Errors
     /// [`MediaError`] when the data plane is away or refuses.
@@ -180,12 +190,14 @@ impl MediaClient {
         room: RoomId,
         label: Vec<u8>,
         params: SessionParams,
+        returns: bool,
     ) -> Result<Opened, MediaError> {
         let info = self.info().ok_or(MediaError::Away)?;
         let request = Request::CreateSession {
             room: room.clone(),
             label,
             params,
+            returns,
         };
         match self.call(request, Some(room)).await? {
             (request, Response::Session { session, description }) => Ok(Opened {
@@ -393,6 +405,28 @@ impl MediaClient {
                 tracing::warn!(lost, "events of the data plane were lost, taking a snapshot");
                 self.shared.stale.notify_one();
             }
+            ToControl::Event(Event::CoreLoad { core, level, refuses }) => {
+                let mut state = self.lock();
+                let news = if refuses {
+                    state.refusing.insert(core)
+                } else {
+                    state.refusing.remove(&core)
+                };
+                drop(state);
+                if level > 0 {
+                    tracing::warn!(
+                        core,
+                        level,
+                        "a core of the data plane has too much to do and sheds video"
+                    );
+                } else if news {
+                    tracing::info!(
+                        core,
+                        refuses,
+                        "a core of the data plane changed whether it takes newcomers"
+                    );
+                }
+            }
             ToControl::Event(event) => {
                 let session = match &event {
                     Event::SessionConnected { session, .. }
@@ -401,7 +435,7 @@ impl MediaClient {
                     | Event::SlotChanged { session, .. }
                     | Event::Dynacast { session, .. }
                     | Event::ActiveSpeaker { session, .. } => *session,
-                    Event::Overflow { .. } => return,
+                    Event::CoreLoad { .. } | Event::Overflow { .. } => return,
                 };
                 let mut state = self.lock();
                 if let Some(sender) = state.routes.get(&session).and_then(|room| state.rooms.get(room)) {
@@ -478,6 +512,7 @@ impl Drop for Disconnect<'_> {
         let mut state = self.0.lock();
         state.outgoing = None;
         state.pending.clear();
+        state.refusing.clear();
     }
 }
 

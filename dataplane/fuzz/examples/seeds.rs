@@ -389,6 +389,7 @@ fn link() {
                 room: RoomId::new("rm_1").expect("a room"),
                 label: b"label".to_vec(),
                 params,
+                returns: false,
             },
         ),
         ("close", Request::CloseSession { session }),

@@ -38,7 +38,9 @@ impl Shard {
 
     fn execute(&mut self, now: Time, request: Request) -> Result<Response, Refusal> {
         match request {
-            Request::CreateSession { room, label, params } => self.create(now, room, label, params),
+            Request::CreateSession {
+                room, label, params, ..
+            } => self.create(now, room, label, params),
             Request::UpdateSession {
                 session,
                 label,

@@ -41,6 +41,7 @@ fn create_with(client: &mut Client, room: &str, label: &[u8], lines: Vec<MediaLi
             },
             lines,
         },
+        returns: false,
     };
     match client.ask(901, request) {
         Ok(Response::Session { session, description }) => (session, description.udp_port),

@@ -41,6 +41,10 @@ impl Room {
             (None, Some(claims)) => claims.sub.clone(),
             (None, None) => self.guest_identity(),
         };
+        // Whoever is in the lobby by then keeps the turn: a session that is refused is asked for again.
+        if self.context.media.refuses_newcomers() && resume.is_none() && !self.had_session(&identity) {
+            return Err(Rejection::busy());
+        }
         if self.must_wait(&identity, &request) {
             let role = self.granted_role(&identity, request.role);
             self.admit(&identity, role, false, request.password, request.address)?;
@@ -64,6 +68,7 @@ impl Room {
             request.password,
             request.address,
         )?;
+        let had_session = self.had_session(&identity);
         self.replace(&identity);
         let numbers = ResumeNumbers {
             used: resume.map_or(0, |claims| claims.number),
@@ -87,6 +92,8 @@ impl Room {
             ticket: request.ticket.unwrap_or_else(Ticket::made_up),
             place: None,
             announced: self.announces(role),
+            // A resume token is of somebody who was let in before.
+            had_session: had_session || resume.is_some(),
             session: None,
         };
         let announcement = ServerMessage::ParticipantJoined {
@@ -182,6 +189,13 @@ impl Room {
                 return identity;
             }
         }
+    }
+
+    /// Whether somebody of this identity is here and was let into the data plane.
+    pub(super) fn had_session(&self, identity: &Identity) -> bool {
+        self.members
+            .get(identity)
+            .is_some_and(|member| member.had_session)
     }
 
     /// A second join with the same identity ends the first.

@@ -96,7 +96,7 @@ impl Room {
             version: current.map_or(1, |session| session.negotiated.version.wrapping_add(1)),
         };
         let label = member.label(negotiated);
-        let address = member.address;
+        let (address, returns) = (member.address, member.had_session);
 
         let client = self.context.media.clone();
         let current = current.map(|session| session.id);
@@ -121,7 +121,7 @@ impl Room {
         } else {
             self.end_session(identity);
             let opened = client
-                .create_session(self.id.clone(), label, params.clone())
+                .create_session(self.id.clone(), label, params.clone(), returns)
                 .await
                 .map_err(media_error)?;
             let member = self.members.get_mut(identity).ok_or_else(gone)?;
@@ -132,6 +132,7 @@ impl Room {
                     room: breakout.clone(),
                 });
             }
+            member.had_session = true;
             member.session = Some(Session::new(
                 (opened.session, opened.instance, opened.request),
                 negotiated,
@@ -239,8 +240,8 @@ impl Room {
                     self.speaks(&identity);
                 }
             }
-            // The client of the link takes a snapshot.
-            MediaEvent::Event(Event::Overflow { .. }) => {}
+            // Of the link's client alone, which takes a snapshot, and knows which cores are full.
+            MediaEvent::Event(Event::Overflow { .. } | Event::CoreLoad { .. }) => {}
             MediaEvent::Snapshot {
                 instance,
                 up_to,
@@ -403,6 +404,10 @@ pub(super) fn media_error(error: MediaError) -> Rejection {
     match error {
         MediaError::Refused(refusal) if refusal.code == RefusalCode::Invalid => {
             Rejection::new(ErrorCode::SdpInvalid, refusal.message)
+        }
+        MediaError::Refused(refusal) if refusal.code == RefusalCode::Exhausted => {
+            tracing::warn!(reason = refusal.message, "the data plane has no room");
+            Rejection::busy()
         }
         error => Rejection::new(ErrorCode::MediaUnavailable, error.to_string()),
     }

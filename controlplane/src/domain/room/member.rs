@@ -75,6 +75,8 @@ pub(super) struct Member {
     pub(super) place: Place,
     /// Whether the others were told of it by name.
     pub(super) announced: bool,
+    /// Whether it, or whoever it replaced, was let into the data plane: it comes back where newcomers are refused.
+    pub(super) had_session: bool,
     pub(super) session: Option<Session>,
 }
 
@@ -427,6 +429,7 @@ impl Member {
             ticket: label.ticket.unwrap_or_else(Ticket::made_up),
             place,
             announced: true,
+            had_session: true,
             session: None,
         };
         Some((member, label.negotiated))

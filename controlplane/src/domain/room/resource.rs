@@ -164,6 +164,7 @@ impl Room {
             ticket,
             place: None,
             announced: true,
+            had_session: self.had_session(&identity),
             address,
             sources: std::collections::BTreeMap::new(),
             muted: Default::default(),

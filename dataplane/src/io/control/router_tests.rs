@@ -3,6 +3,7 @@
 use kall_shared::id::{RoomId, SessionId};
 use kall_shared::link::*;
 use kall_shared::media::*;
+use kall_shared::version::{LINK_VERSION, LINK_VERSION_MIN};
 
 use super::router::{Identity, Output, Router};
 
@@ -64,8 +65,8 @@ fn request(router: &mut Router, connection: u64, id: u64, request: Request) -> V
 
 fn hello() -> Request {
     Request::Hello {
-        version_min: 2,
-        version_max: 2,
+        version_min: LINK_VERSION_MIN,
+        version_max: LINK_VERSION,
         build: "test".to_owned(),
     }
 }
@@ -114,6 +115,7 @@ fn create(name: &str) -> Request {
         room: room(name),
         label: Vec::new(),
         params: params(),
+        returns: false,
     }
 }
 
@@ -245,11 +247,13 @@ fn bounds_are_checked_before_a_core_is_bothered() {
             room: room("a"),
             label: vec![0; LABEL_MAX_LEN + 1],
             params: params(),
+            returns: false,
         },
         Request::CreateSession {
             room: room("a"),
             label: Vec::new(),
             params: bad,
+            returns: false,
         },
         Request::SetLabel {
             session: SessionId(0),

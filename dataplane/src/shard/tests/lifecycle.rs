@@ -167,6 +167,7 @@ fn a_session_whose_tracks_find_no_room_leaves_nothing() {
         room: RoomId::new("rm_1").expect("valid"),
         label: Vec::new(),
         params: params(person("ada")),
+        returns: false,
     };
     let refused = world.ask(request).expect_err("one track fits, not two");
     assert_eq!(refused.code, RefusalCode::Exhausted);

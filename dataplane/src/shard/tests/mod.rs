@@ -141,6 +141,7 @@ impl World {
             room: RoomId::new(room).expect("valid"),
             label: b"label".to_vec(),
             params: params(lines),
+            returns: false,
         };
         match self.ask(request).expect("accepted") {
             Response::Session { session, description } => (session, description),

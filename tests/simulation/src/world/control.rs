@@ -137,6 +137,7 @@ impl World<'_> {
             room: RoomId::new("rm_simulation").expect("a legal name"),
             label: Vec::new(),
             params: negotiation::params(&ufrag, &wanted),
+            returns: false,
         };
         let answer = self.ask(core, request);
         let Response::Session { session, description } = answer else {
@@ -266,7 +267,11 @@ impl World<'_> {
                     self.measures.speakers.push((self.now, peer));
                 }
             }
-            Event::SessionConnected { .. } | Event::TrackStarted { .. } | Event::Overflow { .. } => {}
+            // A simulated core has all the time in the world.
+            Event::SessionConnected { .. }
+            | Event::TrackStarted { .. }
+            | Event::CoreLoad { .. }
+            | Event::Overflow { .. } => {}
         }
     }
 

@@ -190,7 +190,7 @@ from?: string,
  */
 layer?: Layer, 
 /**
- * Whether the server holds the picture back because the path is too narrow for it.
+ * Whether the server holds the picture back: the path is too narrow for it, or the server has too much to do.
  */
 paused: boolean, 
 /**
