@@ -144,7 +144,7 @@ async fn server(page: &mut Page, app: &App) {
 }
 
 /// Counters that each core has for itself; a machine whose cores differ shows here.
-const BY_CORE: [CoreFamily; 5] = [
+const BY_CORE: [CoreFamily; 9] = [
     (
         "koder_kall_core_packets_total",
         "counter",
@@ -180,6 +180,30 @@ const BY_CORE: [CoreFamily; 5] = [
         "gauge",
         "Commands that wait for a core",
         &[("", "lane_depth")],
+    ),
+    (
+        "koder_kall_core_overload_level",
+        "gauge",
+        "How much of everybody's video a core takes away because it has too much to do; 0 is nothing",
+        &[("", "overload_level")],
+    ),
+    (
+        "koder_kall_core_overload_raised_total",
+        "counter",
+        "Times a core began to take away more",
+        &[("", "overload_raised")],
+    ),
+    (
+        "koder_kall_core_slots_shed_total",
+        "counter",
+        "Times a slot was given less, or nothing, because its core had too much to do",
+        &[("", "slots_shed")],
+    ),
+    (
+        "koder_kall_core_sessions_refused_total",
+        "counter",
+        "Newcomers refused because the core had too much to do",
+        &[("", "sessions_refused")],
     ),
 ];
 
@@ -373,7 +397,7 @@ fn gauges(page: &mut Page, sample: &MediaSample) {
     );
     gauge(
         "koder_kall_media_slots_paused",
-        "Slots that are held back because the receiver's path is too narrow",
+        "Slots that are held back because the receiver's path is too narrow, or the core has too much to do",
         &[("", sample.slots.paused as f64)],
     );
 }

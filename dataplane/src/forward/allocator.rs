@@ -38,6 +38,8 @@ pub struct Demand {
     pub current: Option<u8>,
     /// Whether it may rise above what it has, or begin.
     pub may_rise: bool,
+    /// Whether it would have more steps if its core had less to do; without any the core gives it nothing.
+    pub capped: bool,
     /// What it gets.
     pub granted: Option<u8>,
 }
@@ -80,6 +82,12 @@ impl Demand {
         self.granted
             .and_then(|index| self.steps().get(usize::from(index)))
             .copied()
+    }
+
+    /// Whether its core has too much to do to give it anything.
+    #[must_use]
+    pub fn is_shed(&self) -> bool {
+        self.capped && self.count == 0
     }
 
     /// The step it has now, none while it is paused or new.

@@ -29,6 +29,23 @@ const GUESSED_BPS: [u64; LAYERS_MAX] = [150_000, 500_000, 1_700_000];
 /// large as a layer to the pixel.
 const SIZE_TOLERANCE_PERCENT: u32 = 85;
 
+/// The most that anybody may have of a track, whatever is wished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cap {
+    /// How many of its largest layers are out of reach; the smallest never is.
+    pub ranks_off: u8,
+    /// Highest temporal layer.
+    pub temporal: u8,
+}
+
+impl Cap {
+    /// No bound.
+    pub const NONE: Self = Self {
+        ranks_off: 0,
+        temporal: u8::MAX,
+    };
+}
+
 /// What is known of one layer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LayerView {
@@ -146,12 +163,14 @@ impl TrackView {
             .unwrap_or_else(|| GUESSED_BPS.get(rank).copied().unwrap_or(GUESSED_BPS[0]))
     }
 
-    /// Lays out the steps of a receiver with this wish. A track that has no layer to offer now keeps
-    /// its lowest as the only step, so that the slot begins when something comes.
-    pub fn fill(&self, now: Time, wish: &SlotWish, demand: &mut Demand) {
+    /// Lays out the steps of a receiver with this wish, as far as the cap allows. A track that has no layer to offer now
+    /// keeps its lowest as the only step, so that the slot begins when something comes.
+    pub fn fill(&self, now: Time, wish: &SlotWish, cap: Cap, demand: &mut Demand) {
         let newest = self.newest_packet();
         let ascending = self.ranks.ascending();
-        let top = self.highest_rank(wish);
+        let wished = self.highest_rank(wish);
+        let reach = self.ranks.len().saturating_sub(1 + usize::from(cap.ranks_off));
+        let top = wished.min(reach);
         let usable = |rank: usize| {
             ascending
                 .get(rank)
@@ -159,6 +178,7 @@ impl TrackView {
                 .is_some_and(|view| view.available(now, newest))
         };
         let allowed = (0..=top).any(usable);
+        demand.capped = (top + 1..=wished).any(usable);
         let mut first = true;
         for (rank, layer) in ascending.iter().enumerate() {
             // A wish for layers of which none can be had falls to the next above that can.
@@ -169,7 +189,9 @@ impl TrackView {
             let Some(view) = self.layers.get(usize::from(*layer)) else {
                 continue;
             };
-            let temporal = temporal_for(view, now, wish.max_fps);
+            let wished = temporal_for(view, now, wish.max_fps);
+            let temporal = wished.min(cap.temporal);
+            demand.capped |= temporal < wished.min(view.flow.highest_temporal());
             if first {
                 let temporal = temporal.min(view.flow.highest_temporal());
                 // Only the lowest layer is thinned out: between layers a change of size serves
@@ -192,8 +214,8 @@ impl TrackView {
         if first && let Some(layer) = ascending.first() {
             demand.push(Step {
                 layer: *layer,
-                temporal: u8::MAX,
-                bps: self.bps(now, 0, u8::MAX),
+                temporal: cap.temporal,
+                bps: self.bps(now, 0, cap.temporal),
             });
         }
     }
@@ -279,13 +301,19 @@ mod tests {
     }
 
     fn steps(track: &TrackView, now_ms: u64, wish: SlotWish) -> Vec<(u8, u8)> {
+        let (steps, capped) = capped_steps(track, now_ms, wish, Cap::NONE);
+        assert!(!capped);
+        steps
+    }
+
+    fn capped_steps(track: &TrackView, now_ms: u64, wish: SlotWish, cap: Cap) -> (Vec<(u8, u8)>, bool) {
         let mut demand = Demand::new(0, 1);
-        track.fill(Time::from_millis(now_ms), &wish, &mut demand);
-        demand
-            .steps()
-            .iter()
-            .map(|step| (step.layer, step.temporal))
-            .collect()
+        track.fill(Time::from_millis(now_ms), &wish, cap, &mut demand);
+        let steps = demand.steps().iter();
+        (
+            steps.map(|step| (step.layer, step.temporal)).collect(),
+            demand.capped,
+        )
     }
 
     const SIZES: [Option<FrameSize>; 3] = [
@@ -345,6 +373,29 @@ mod tests {
             ..SlotWish::default()
         };
         assert_eq!(steps(&track, 3_000, slow), [(0, 0)]);
+    }
+
+    #[test]
+    fn a_cap_takes_pictures_first_and_then_layers_and_leaves_the_smallest() {
+        let track = track(SIZES, [3_000; 3]);
+        let capped = |ranks_off, temporal, layer| {
+            let wish = SlotWish {
+                layer,
+                ..SlotWish::default()
+            };
+            let cap = Cap { ranks_off, temporal };
+            capped_steps(&track, 3_000, wish, cap)
+        };
+        assert_eq!(
+            capped(0, 0, Layer::Auto),
+            (vec![(0, 0), (1, 0), (2, 0)], true),
+            "of every layer the base"
+        );
+        assert_eq!(capped(1, 0, Layer::Auto), (vec![(0, 0), (1, 0)], true));
+        assert_eq!(capped(u8::MAX, ALL, Layer::Auto), (vec![(0, 0), (0, ALL)], true));
+        // Who wished for no more than that is not capped.
+        assert_eq!(capped(u8::MAX, ALL, Layer::Low), (vec![(0, 0), (0, ALL)], false));
+        assert_eq!(capped(1, ALL, Layer::Medium).1, false);
     }
 
     #[test]

@@ -144,8 +144,10 @@ pub struct Slot {
     templates: TemplateIds,
     /// Which decode targets go on has changed, and was not said yet.
     untold: bool,
-    /// Held back because the path is too narrow.
+    /// Held back because the path is too narrow, or its core has too much to do.
     paused: bool,
+    /// Given less than its receiver's path carries, as its core has too much to do.
+    pub capped: bool,
     /// The layers its publication knows it to need.
     pub synced_layers: u8,
     /// Pictures may be late before: the key frame it began with is larger than what follows, and to
@@ -205,6 +207,7 @@ impl Slot {
             templates: TemplateIds::default(),
             untold: false,
             paused: false,
+            capped: false,
             synced_layers: 0,
             patient_until: Time::ZERO,
             hold: Hold::default(),
@@ -302,6 +305,7 @@ impl Slot {
         self.wish = wish;
         self.aim = None;
         self.paused = false;
+        self.capped = false;
         self.hold = Hold::default();
         self.synced_layers = 0;
         self.reason = None;
@@ -358,7 +362,7 @@ impl Slot {
         self.hold.release(since);
     }
 
-    /// Holds the picture back because the path is too narrow for it. True when that is news.
+    /// Holds the picture back because the path or the core can't carry it. True when that is news.
     pub fn pause(&mut self) -> bool {
         self.withhold();
         !std::mem::replace(&mut self.paused, true)

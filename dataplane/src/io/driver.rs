@@ -20,6 +20,7 @@ use super::clock::{self, Clock};
 use super::counters::IoCounters;
 use super::crossing::Crossing;
 use super::limits::{COMMANDS_PER_TURN, DATAGRAMS_PER_TURN, LANE_RETRY, TRANSMITS_PER_TURN};
+use super::load::LoadMeter;
 use super::outbox::Outbox;
 use super::receive::Incoming;
 use super::syscall::SyscallDriver;
@@ -153,6 +154,7 @@ pub struct Core {
     outbox: Outbox,
     clock: Clock,
     batch: TransmitBatch,
+    load: LoadMeter,
     /// The last turn left something over.
     busy: bool,
 }
@@ -181,6 +183,7 @@ impl Core {
             outbox,
             clock,
             batch: TransmitBatch::new(),
+            load: LoadMeter::new(clock.now()),
             busy: false,
         })
     }
@@ -209,6 +212,7 @@ impl Core {
         self.driver.take_woken();
         let slept = timeout != Some(Duration::ZERO);
         let now = self.clock.now();
+        self.load.begin(now, slept);
         self.driver.counters().loop_turns += 1;
         let datagrams = self.receive(now, DATAGRAMS_PER_TURN) + self.receive_frames(now, slept)?;
         let relayed = self.shard.handle_lanes(now, ENTRIES_PER_TURN);
@@ -217,7 +221,12 @@ impl Core {
             self.shard.handle_timeout(now);
         }
         self.crossing.publish(&mut self.shard);
+        let sending = self.clock.now();
         let (datagrams, drained) = self.forward(now, datagrams)?;
+        let sent = self.clock.now();
+        let dry = drained && datagrams < DATAGRAMS_PER_TURN;
+        self.shard
+            .note_load(sent, &self.load.end(sent, sent.since(sending), dry));
         self.hang_up();
         // Before it is told: what others are asked for next may rest on it.
         self.crossing.publish(&mut self.shard);
@@ -253,14 +262,16 @@ impl Core {
 
     fn receive(&mut self, now: Time, limit: usize) -> usize {
         let unix_now = clock::unix_now();
-        let shard = &mut self.shard;
+        let (shard, load) = (&mut self.shard, &mut self.load);
         self.driver.receive(limit, |incoming| {
+            let received = clock::arrival(incoming.timestamp, now, unix_now);
+            load.took(now, received);
             shard.handle_datagram(
                 now,
                 Datagram {
                     from: incoming.from.into(),
                     to: incoming.to,
-                    received: clock::arrival(incoming.timestamp, now, unix_now),
+                    received,
                     data: incoming.data,
                 },
             );

@@ -24,6 +24,7 @@ pub mod driver;
 mod driver_tests;
 mod epoll;
 pub mod limits;
+mod load;
 pub mod outbox;
 pub mod panic;
 pub mod prefetch;

@@ -7,7 +7,8 @@ use kall_shared::link::Event;
 use kall_shared::media::{Kind, SlotWish};
 
 use super::Shard;
-use super::slab::Key;
+use super::shedding::Shedding;
+use super::slab::{Key, Slab};
 use crate::bwe;
 use crate::forward::allocator::{Budget, Demand, Step, allocate};
 use crate::forward::publication::Publication;
@@ -168,7 +169,8 @@ impl Shard {
         let rtt = session.rtt;
         let may_rise = now >= session.downstream.risen_at + rtt + RISE_SPACING;
         for (index, slot) in session.slots.iter().enumerate() {
-            if let Some(demand) = demand_of(now, index as u8, slot, &self.publications, may_rise) {
+            let given = (&self.publications, &self.shedding);
+            if let Some(demand) = demand_of(now, index as u8, slot, given, may_rise) {
                 demands.push(demand);
             }
         }
@@ -261,6 +263,8 @@ impl Shard {
         };
         let mut risen = false;
         let mut news = false;
+        self.counters.slots_shed += u64::from(demand.capped && !slot.capped);
+        slot.capped = demand.capped;
         match demand.step() {
             Some(Step { layer, temporal, bps }) => {
                 news = slot.is_paused();
@@ -290,11 +294,12 @@ impl Shard {
                 }
             }
             // Before anything is known of the path, what is held back is so for a moment only.
-            None if !known => slot.withhold(),
+            None if !known && !demand.is_shed() => slot.withhold(),
             None => {
                 news = slot.pause();
-                // What has only come may begin as soon as there is room.
-                if news && fell {
+                // What has only come may begin as soon as there is room, and what the core gives nothing as soon as
+                // it can: the path has not failed.
+                if news && fell && !demand.is_shed() {
                     slot.hold(now, estimator.spread(HOLD_PAUSED));
                 }
             }
@@ -312,7 +317,7 @@ impl Shard {
             self.request_keyframe_for(now, key, usize::from(demand.slot));
         }
         if news {
-            self.counters.slot_pauses += u64::from(demand.granted.is_none());
+            self.counters.slot_pauses += u64::from(demand.granted.is_none() && !demand.is_shed());
             self.announce_slot(key, demand.slot);
         }
         risen
@@ -341,19 +346,22 @@ fn demand_of(
     now: Time,
     index: u8,
     slot: &Slot,
-    publications: &super::slab::Slab<Publication>,
+    (publications, shedding): (&Slab<Publication>, &Shedding),
     may_rise: bool,
 ) -> Option<Demand> {
     if slot.kind() != Kind::Video || slot.reason().is_some() {
         return None;
     }
-    let publication = publications.get(slot.occupant()?)?;
+    let occupant = slot.occupant()?;
+    let publication = publications.get(occupant)?;
     if publication.muted {
         return None;
     }
-    let view = publication.view();
     let mut demand = Demand::new(index, slot.wish.priority);
-    view.fill(now, &slot.wish, &mut demand);
+    match shedding.share(occupant, publication.source, &slot.wish) {
+        Some(cap) => publication.view().fill(now, &slot.wish, cap, &mut demand),
+        None => demand.capped = true,
+    }
     demand.current = slot.aimed().map(|aim| {
         let rank = |layer| publication.ranks.rank_of(layer);
         let has = |step: &Step| {

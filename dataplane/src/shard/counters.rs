@@ -57,6 +57,12 @@ counters! {
     padding_out,
     /// Times a slot was held back because its receiver's path was too narrow.
     slot_pauses,
+    /// How much the core sheds, 0 for nothing: the one figure here that falls again.
+    overload_level,
+    /// Times it began to shed more.
+    overload_raised,
+    /// Times a slot was given less, or nothing, because the core had too much to do.
+    slots_shed,
     /// Times somebody else got a place among those who are heard.
     seat_changes,
     /// Times somebody else was the one who speaks.

@@ -22,10 +22,12 @@ mod ingress;
 mod membership;
 mod mirrors;
 mod moving;
+pub mod overload;
 mod periodic;
 pub mod placement;
 pub mod relaying;
 mod room;
+mod shedding;
 pub mod slab;
 mod statistics;
 mod timers;
@@ -60,6 +62,7 @@ use flows::Flows;
 use handshakes::Handshakes;
 use mirrors::Mirrors;
 use room::Room;
+use shedding::Shedding;
 use slab::{Key, Slab};
 use timers::Timers;
 pub use transmit::{Run, TransmitBatch};
@@ -129,6 +132,8 @@ pub struct Shard {
     demands: Vec<Demand>,
     outgoing: Outgoing,
     counters: Counters,
+    /// What is taken from everybody while the core has too much to do.
+    shedding: Shedding,
     sources: SourceIds,
     /// Sessions whose wake-up is due, while a timeout is handled.
     due: Vec<Key>,
@@ -145,7 +150,7 @@ const MIRRORS_PER_CORE: usize = PUBLICATIONS_PER_CORE;
 impl Shard {
     /// An empty shard.
     #[must_use]
-    pub fn new(config: ShardConfig, _now: Time) -> Self {
+    pub fn new(config: ShardConfig, now: Time) -> Self {
         Self {
             entropy: Entropy::new(config.seed),
             config,
@@ -169,6 +174,7 @@ impl Shard {
             demands: Vec::with_capacity(kall_shared::media::limits::MEDIA_LINES),
             outgoing: Outgoing::default(),
             counters: Counters::default(),
+            shedding: Shedding::new(now),
             sources: SourceIds::default(),
             due: Vec::with_capacity(limits::SESSIONS_PER_CORE),
             scratch: [0; transmit::MAX_DATAGRAM],
@@ -183,7 +189,7 @@ impl Shard {
     /// When [`Self::handle_timeout`] is wanted next.
     #[must_use]
     pub fn poll_deadline(&self) -> Time {
-        if self.handshakes.is_empty() {
+        if self.handshakes.is_empty() && self.shedding.is_settled() {
             self.timers.next_deadline()
         } else {
             Time::ZERO

@@ -27,6 +27,7 @@ const BLOCKS_MAX: usize = 31;
 impl Shard {
     /// Runs what is due.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.walk_on(now);
         // Taken out first: a deadline that its handler leaves in the past comes up again in the
         // next turn, after everybody else's, and never holds this one.
         let mut due = std::mem::take(&mut self.due);

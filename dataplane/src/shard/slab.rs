@@ -104,6 +104,20 @@ impl<T> Slab<T> {
             .as_mut()
     }
 
+    /// One more than the highest index that was ever given out.
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
+    /// The key of the value at an index, if there is one.
+    #[must_use]
+    pub fn at(&self, index: u32) -> Option<Key> {
+        let entry = self.entries.get(index as usize)?;
+        let epoch = entry.epoch;
+        entry.value.as_ref().map(|_| Key { index, epoch })
+    }
+
     /// Keys and values by ascending index.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.entries.iter().enumerate().filter_map(|(index, entry)| {

@@ -7,6 +7,7 @@ mod hearing;
 mod hostile;
 mod lifecycle;
 mod moving;
+mod overload;
 mod paths;
 mod relaying;
 mod repair;

@@ -13,7 +13,7 @@ const RED: u8 = 63;
 const FRAME: u64 = 33;
 
 /// A camera with three layers of one packet a picture, 240 to 960 pixels wide.
-struct Camera {
+pub(super) struct Camera {
     pictures: u64,
     /// Layers whose next picture is a key frame.
     keys: [bool; 3],
@@ -25,7 +25,7 @@ struct Camera {
 }
 
 impl Camera {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             pictures: 0,
             keys: [true; 3],
@@ -37,7 +37,13 @@ impl Camera {
     }
 
     /// Films for some time; every layer answers requests for key frames, and bob takes what comes.
-    fn film(&mut self, world: &mut World, ada: &mut Peer, bob: &mut Peer, millis: u64) -> Vec<Got> {
+    pub(super) fn film(
+        &mut self,
+        world: &mut World,
+        ada: &mut Peer,
+        bob: &mut Peer,
+        millis: u64,
+    ) -> Vec<Got> {
         let mut seen = Vec::new();
         for _ in 0..millis / FRAME {
             for layer in 0..3 {
@@ -128,7 +134,7 @@ impl Camera {
     }
 }
 
-fn simulcast() -> Vec<MediaLine> {
+pub(super) fn simulcast() -> Vec<MediaLine> {
     vec![publishing("1", Source::Camera, "ada_cam", &["q", "h", "f"])]
 }
 
