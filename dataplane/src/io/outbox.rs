@@ -1,7 +1,7 @@
 //! A core's way to the control thread: bounded, and never waited for.
 //!
-//! Answers and ends of sessions always arrive, late if need be: the control thread accounts by them. They
-//! are bounded by requests and sessions. All other events are dropped when there is no room, and
+//! Answers, ends of sessions and the core's load always arrive, late if need be: the control thread accounts by them.
+//! They are bounded by requests, sessions and time. All other events are dropped when there is no room, and
 //! the control thread is told how many, so that the control plane takes a new snapshot.
 
 use std::collections::VecDeque;
@@ -64,7 +64,7 @@ impl Outbox {
     pub fn push(&mut self, message: ToControl) {
         let droppable = matches!(
             &message,
-            ToControl::Event(event) if !matches!(event, Event::SessionClosed { .. })
+            ToControl::Event(event) if !matches!(event, Event::SessionClosed { .. } | Event::CoreLoad { .. })
         );
         // Nothing overtakes the backlog: an event never comes before the answer it follows.
         if !self.backlog.is_empty() {

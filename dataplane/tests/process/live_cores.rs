@@ -271,3 +271,29 @@ fn an_orderly_end_closes_every_session_and_says_so() {
         assert_eq!(data_plane.wait().code(), Some(0));
     }
 }
+
+#[test]
+fn every_core_says_with_a_snapshot_whether_it_takes_newcomers() {
+    let data_plane = DataPlane::start(&["--cores", "0,1"]);
+    let (mut client, _) = data_plane.greet();
+    client.send(7, Request::Snapshot { after: None });
+    let mut loads = Vec::new();
+    loop {
+        match client.next().expect("an answer") {
+            ToControl::Event(Event::CoreLoad { core, level, refuses }) => loads.push((core, level, refuses)),
+            ToControl::Event(event) => panic!("{event:?}"),
+            ToControl::Answer { .. } => break,
+        }
+    }
+    assert_eq!(loads, [(0, 0, false), (1, 0, false)]);
+    for core in stats(&mut client) {
+        for name in [
+            "overload_level",
+            "overload_raised",
+            "slots_shed",
+            "sessions_refused",
+        ] {
+            assert_eq!(core.counters.get(name), Some(&0), "{name}");
+        }
+    }
+}

@@ -6,6 +6,7 @@
 mod answer;
 mod connection;
 pub mod link;
+mod loads;
 mod page;
 pub mod router;
 pub mod socket;

@@ -15,6 +15,7 @@ use kall_shared::link::{
 use kall_shared::version::{BUILD, LINK_VERSION, LINK_VERSION_MIN, negotiate};
 use tracing::{info, warn};
 
+use super::loads::CoreLoads;
 use super::page::{Page, Step};
 use crate::shard::placement::Placement;
 
@@ -23,6 +24,9 @@ pub type ConnectionId = u64;
 
 /// Most requests under way in the cores: their queues hold less.
 const PENDING_MAX: usize = 64 * 1024;
+
+/// The link version since which a control plane understands [`Event::CoreLoad`].
+const CORE_LOAD_SINCE: u16 = 4;
 
 /// What the process tells about itself.
 #[derive(Debug, Clone)]
@@ -115,8 +119,11 @@ pub struct Router {
     identity: Identity,
     cores: u8,
     placement: Placement,
+    loads: CoreLoads,
     /// The control plane: the connection that said Hello last.
     current: Option<ConnectionId>,
+    /// The link version it speaks.
+    version: u16,
     pending: HashMap<u64, Pending>,
     gathers: HashMap<u64, Gather>,
     last_id: u64,
@@ -131,9 +138,11 @@ impl Router {
         let cores = identity.udp_ports.len() as u8;
         Self {
             placement: Placement::new(cores),
+            loads: CoreLoads::new(cores),
             identity,
             cores,
             current: None,
+            version: LINK_VERSION,
             pending: HashMap::new(),
             gathers: HashMap::new(),
             last_id: 0,
@@ -194,14 +203,24 @@ impl Router {
             }
             Request::Stats => self.stats(origin),
             Request::Snapshot { after } => {
+                if after.is_none() {
+                    self.tell_loads();
+                }
                 self.snapshot(origin, Page::after(after, self.cores, SNAPSHOT_PAGE_MAX));
             }
             Request::SessionStats { room, after } => {
                 self.session_stats(origin, room, Page::after(after, self.cores, STATS_PAGE_MAX));
             }
-            Request::CreateSession { ref room, .. } => {
+            Request::CreateSession {
+                ref room, returns, ..
+            } => {
                 let room = room.clone();
                 let core = self.placement.assign(&room);
+                if self.loads.refuses(core) && !returns {
+                    self.placement.refused(&room);
+                    let refusal = self.loads.refuse(core);
+                    return self.answer(origin, Err(refusal));
+                }
                 self.ask(core, frame.request, Pending::Create { origin, room });
             }
             Request::UpdateSession { session, .. }
@@ -248,8 +267,10 @@ impl Router {
         match message {
             ToControl::Answer { id, result } => self.core_answered(core, id, result),
             ToControl::Event(event) => {
-                if let Event::SessionClosed { session, .. } = event {
-                    self.placement.closed(session);
+                match event {
+                    Event::SessionClosed { session, .. } => self.placement.closed(session),
+                    Event::CoreLoad { core, level, refuses } => self.loads.note(core, level, refuses),
+                    _ => {}
                 }
                 self.event(event);
             }
@@ -285,6 +306,7 @@ impl Router {
             info!("a newer control plane replaces the connected one");
             self.outputs.push(Output::Cut(older));
         }
+        self.version = version;
         info!(?build, version, "control plane connected");
         let identity = &self.identity;
         let answer = HelloAnswer {
@@ -414,6 +436,7 @@ impl Router {
         // A core that can't answer leaves its place empty: the others' figures still say something.
         if let (Ok(Response::Stats(stats)), Some(place)) = (result, gather.cores.get_mut(usize::from(core))) {
             *place = stats.cores.into_iter().next().unwrap_or_default();
+            self.loads.report(core, place);
         }
         if gather.waiting == 0
             && let Some(gather) = self.gathers.remove(&id)
@@ -423,7 +446,18 @@ impl Router {
         }
     }
 
+    /// What a control plane can't know that has just come, or missed events.
+    fn tell_loads(&mut self) {
+        let events: Vec<Event> = self.loads.events().collect();
+        for event in events {
+            self.event(event);
+        }
+    }
+
     fn event(&mut self, event: Event) {
+        if matches!(event, Event::CoreLoad { .. }) && self.version < CORE_LOAD_SINCE {
+            return;
+        }
         // Without a control plane there is nobody to miss it: the next one takes a snapshot.
         if let Some(connection) = self.current {
             self.outputs.push(Output::Send {

@@ -376,3 +376,93 @@ fn shutdown_is_answered_first() {
     assert_eq!(answer(&outputs), (1, 2, &Ok(Response::Done)));
     assert_eq!(outputs.last(), Some(&Output::Shutdown));
 }
+
+fn load(router: &mut Router, core: u8, level: u8, refuses: bool) -> Vec<Output> {
+    let event = Event::CoreLoad { core, level, refuses };
+    router.handle_core(core, ToControl::Event(event));
+    router.take_outputs()
+}
+
+fn loads(outputs: &[Output]) -> Vec<(u8, u8, bool)> {
+    outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Send {
+                message: ToControl::Event(Event::CoreLoad { core, level, refuses }),
+                ..
+            } => Some((*core, *level, *refuses)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_core_with_too_much_to_do_takes_back_whom_it_had_and_nobody_new() {
+    let mut router = greeted(1);
+    assert_eq!(loads(&load(&mut router, 0, 2, true)), [(0, 2, true)]);
+    let outputs = request(&mut router, 1, 5, create("a"));
+    let (1, 5, Err(refusal)) = answer(&outputs) else {
+        panic!("{outputs:?}");
+    };
+    assert_eq!(refusal.code, RefusalCode::Exhausted);
+    assert!(commands(&outputs).is_empty(), "the core is not bothered");
+    let returning = Request::CreateSession {
+        room: room("a"),
+        label: Vec::new(),
+        params: params(),
+        returns: true,
+    };
+    assert_eq!(commands(&request(&mut router, 1, 6, returning)).len(), 1);
+    let asked = request(&mut router, 1, 7, Request::Stats);
+    let stats = Stats {
+        cores: vec![CoreStats::default()],
+    };
+    let told = core_answers(&mut router, 0, commands(&asked)[0].1, Ok(Response::Stats(stats)));
+    let (_, _, Ok(Response::Stats(stats))) = answer(&told) else {
+        panic!("{told:?}");
+    };
+    assert_eq!(stats.cores[0].counters["sessions_refused"], 1);
+    load(&mut router, 0, 0, false);
+    assert_eq!(commands(&request(&mut router, 1, 8, create("a"))).len(), 1);
+}
+
+#[test]
+fn a_refused_newcomer_leaves_its_place() {
+    let mut router = greeted(1);
+    load(&mut router, 0, 1, true);
+    request(&mut router, 1, 5, create("a"));
+    router.handle_closed(1);
+    assert!(router.is_orphan());
+}
+
+#[test]
+fn who_comes_later_is_told_the_loads_with_its_snapshot() {
+    let mut router = greeted(2);
+    load(&mut router, 1, 3, true);
+    router.handle_closed(1);
+    request(&mut router, 2, 1, hello());
+    let outputs = request(&mut router, 2, 2, Request::Snapshot { after: None });
+    assert_eq!(loads(&outputs), [(0, 0, false), (1, 3, true)]);
+    let after = Some(SessionId(1));
+    assert_eq!(
+        loads(&request(&mut router, 2, 3, Request::Snapshot { after })),
+        []
+    );
+}
+
+#[test]
+fn a_control_plane_of_before_is_not_told_what_it_can_not_read() {
+    let mut router = router(1);
+    let older = Request::Hello {
+        version_min: 3,
+        version_max: 3,
+        build: "older".to_owned(),
+    };
+    request(&mut router, 1, 1, older);
+    assert_eq!(load(&mut router, 0, 1, true), []);
+    assert_eq!(
+        loads(&request(&mut router, 1, 2, Request::Snapshot { after: None })),
+        []
+    );
+    assert!(answer(&request(&mut router, 1, 3, create("a"))).2.is_err());
+}
