@@ -140,6 +140,18 @@ describe("a meeting", () => {
     expect(connections.all).toHaveLength(1);
   });
 
+  it("says that the server is full, waits, and comes in as soon as there is room", async () => {
+    await enter();
+    network.socket.answer("offer", { type: "error", code: "room_full", message: "full" });
+    await settle();
+    expect(meeting.state).toMatchObject({ crowded: true, mediaProblem: undefined });
+    network.timers.advance(500);
+    await settle();
+    expect(connections.all).toHaveLength(1);
+    await answerOffer();
+    expect(meeting.state.crowded).toBe(false);
+  });
+
   it("says why when the server can't use the offer", async () => {
     await enter();
     network.socket.answer("offer", { type: "error", code: "sdp_invalid", message: "no codec in common" });

@@ -34,6 +34,8 @@ export interface MeetingState {
   readonly restarting: boolean;
   /** Words of the server about an offer it could not use. */
   readonly mediaProblem: string | undefined;
+  /** Whether the server has no room for own media at the moment; it is asked again. */
+  readonly crowded: boolean;
   /** Counts peer connections: streams of an earlier one are dead. */
   readonly generation: number;
 }
@@ -140,6 +142,7 @@ export class Meeting {
       media: "connecting",
       restarting: false,
       mediaProblem: undefined,
+      crowded: false,
       generation: 0,
     };
     this.subscriptions = new Subscriptions(
@@ -321,6 +324,7 @@ export class Meeting {
   private async negotiate(peer: Peer, exchange = () => peer.negotiate()): Promise<void> {
     try {
       await exchange();
+      if (this.peer === peer && this.current.crowded) this.update({ crowded: false });
       if (this.peer === peer && this.course === "restarting") this.awaitRestart();
       if (this.peer === peer && this.signalling.state.name === "joined") this.subscriptions.open();
     } catch (error) {
@@ -333,6 +337,7 @@ export class Meeting {
         return;
       }
       if (refusal && refusal.code !== "sdp_invalid" && refusal.code !== "permission_denied") {
+        if (refusal.code === "room_full") this.update({ crowded: true });
         this.later(() => void this.negotiate(peer));
         return;
       }

@@ -30,7 +30,7 @@ export function slotReason(state: RoomState, identity: string, source: Source): 
   return mid === undefined ? undefined : state.slots[mid]?.reason;
 }
 
-/** Whether a participant's source is held back because the path here is too narrow. */
+/** Whether a participant's source is held back: the path here is too narrow, or the server has too much to do. */
 export function isPaused(state: RoomState, identity: string, source: Source): boolean {
   const mid = slotOf(state, identity, source);
   return mid !== undefined && (state.slots[mid]?.paused ?? false);

@@ -25,7 +25,7 @@ export interface SlotState {
   readonly reason: string | undefined;
   /** The layer that is shown; none for a track with a single one. */
   readonly layer: Layer | undefined;
-  /** Held back by the server: the path here is too narrow for the picture. */
+  /** Held back by the server: the path here is too narrow for the picture, or the server has too much to do. */
   readonly paused: boolean;
 }
 

@@ -31,7 +31,7 @@ export function Banner(props: {
   onRetry: () => void;
 }): JSX.Element {
   const banner = createMemo((): BannerState | undefined => {
-    const { connection, media, restarting, mediaProblem } = props.state;
+    const { connection, media, restarting, mediaProblem, crowded } = props.state;
     if (connection.name === "waiting" || (connection.name === "connecting" && connection.before)) {
       const action = { label: "Try now", run: props.onRetry };
       if (!connection.before) {
@@ -62,6 +62,13 @@ export function Banner(props: {
     if (restarting) return { state: "media_restarted", tone: "warn", text: "The media server restarted. Sound and picture are coming back…" };
     if (mediaProblem !== undefined) {
       return { state: "media_refused", tone: "warn", text: `The server could not take this browser's media: ${mediaProblem}` };
+    }
+    if (crowded && media !== "connected") {
+      return {
+        state: "server_full",
+        tone: "warn",
+        text: "The server is full at the moment. Stay here: sound and picture start by themselves as soon as there is room. Chat works.",
+      };
     }
     switch (media) {
       case "interrupted":

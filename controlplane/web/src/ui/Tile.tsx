@@ -139,7 +139,7 @@ function Tile(props: {
   active: boolean;
   stream: MediaStream | undefined;
   note: string | undefined;
-  /** Held back by the server because the path here is too narrow. */
+  /** Held back by the server because the path here is too narrow, or the server has too much to do. */
   paused: boolean;
   layer: Layer | undefined;
   pin?: { readonly on: boolean; readonly toggle: () => void };

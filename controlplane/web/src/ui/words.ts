@@ -29,7 +29,7 @@ const ERRORS: Readonly<Record<string, Words>> = {
   },
   room_full: {
     title: "The meeting is full",
-    text: "As many people are here as the host allows. Try again when somebody has left.",
+    text: "As many people are here as the host allows, or the server can serve. Wait a minute, or until somebody has left, then try again.",
     action: "Try again",
   },
   room_locked: {
