@@ -36,18 +36,19 @@ impl Placement {
     }
 
     /// Takes a place for a session of `room` and names the core. [`Self::created`] or [`Self::refused`]
-    /// must follow.
-    pub fn assign(&mut self, room: &RoomId) -> u8 {
+    /// must follow. A core that is full, or that `refuses`, is named only if all are.
+    pub fn assign(&mut self, room: &RoomId, refuses: impl Fn(u8) -> bool) -> u8 {
         let seats = self.rooms.get(room).map_or(&[][..], Vec::as_slice);
-        let has_room = |core: usize| self.cores[core] < SESSIONS_PER_CORE as u32;
+        // There are never more cores than a u8 counts.
+        let closed = |core: usize| self.cores[core] >= SESSIONS_PER_CORE as u32 || refuses(core as u8);
         let with_room = seats
             .iter()
             .enumerate()
-            .filter(|(core, seats)| (1..SPREAD_AT).contains(*seats) && has_room(*core));
+            .filter(|(core, seats)| (1..SPREAD_AT).contains(*seats) && !closed(*core));
         let own = with_room.min_by_key(|(_, seats)| **seats).map(|(core, _)| core);
         // Of equally loaded ones the one that has fewest of the room.
-        let least = (0..self.cores.len()).min_by_key(|core| (self.cores[*core], seats.get(*core).copied()));
-        // There is at least one core and never more than a u8 counts.
+        let least = (0..self.cores.len())
+            .min_by_key(|core| (closed(*core), self.cores[*core], seats.get(*core).copied()));
         let core = own.or(least).unwrap_or(0) as u8;
         self.take(room, core);
         core
@@ -134,6 +135,11 @@ impl Placement {
 mod tests {
     use super::*;
 
+    /// No core refuses anybody.
+    fn open(_: u8) -> bool {
+        false
+    }
+
     fn room(name: &str) -> RoomId {
         RoomId::new(name).expect("valid")
     }
@@ -142,13 +148,13 @@ mod tests {
     fn rooms_spread_and_small_ones_stay_whole() {
         let mut placement = Placement::new(3);
         let (a, b, c, d) = (room("a"), room("b"), room("c"), room("d"));
-        assert_eq!(placement.assign(&a), 0);
-        assert_eq!(placement.assign(&a), 0);
-        assert_eq!(placement.assign(&b), 1);
-        assert_eq!(placement.assign(&c), 2);
-        assert_eq!(placement.assign(&c), 2);
-        assert_eq!(placement.assign(&d), 1);
-        assert_eq!(placement.assign(&a), 0);
+        assert_eq!(placement.assign(&a, open), 0);
+        assert_eq!(placement.assign(&a, open), 0);
+        assert_eq!(placement.assign(&b, open), 1);
+        assert_eq!(placement.assign(&c, open), 2);
+        assert_eq!(placement.assign(&c, open), 2);
+        assert_eq!(placement.assign(&d, open), 1);
+        assert_eq!(placement.assign(&a, open), 0);
         assert_eq!(placement.len(), 7);
     }
 
@@ -156,16 +162,16 @@ mod tests {
     fn an_empty_room_frees_its_place_and_may_come_back_elsewhere() {
         let mut placement = Placement::new(2);
         let (a, b) = (room("a"), room("b"));
-        let first = SessionId::pack(placement.assign(&a), 0, 0);
+        let first = SessionId::pack(placement.assign(&a, open), 0, 0);
         placement.created(&a, first);
         assert_eq!(placement.sessions_of(0), [first]);
-        assert_eq!(placement.assign(&b), 1);
+        assert_eq!(placement.assign(&b, open), 1);
         placement.closed(first);
         placement.closed(first);
         assert_eq!(placement.len(), 1);
         placement.refused(&b, 1);
         assert!(placement.is_empty());
-        let again = placement.assign(&b);
+        let again = placement.assign(&b, open);
         assert_eq!(again, 0);
     }
 
@@ -174,7 +180,7 @@ mod tests {
         let mut placement = Placement::new(1);
         let a = room("a");
         for _ in 0..2 {
-            placement.assign(&a);
+            placement.assign(&a, open);
             placement.created(&a, SessionId(1));
         }
         assert_eq!(placement.len(), 1);
@@ -188,17 +194,17 @@ mod tests {
         let (large, small) = (room("large"), room("small"));
         let mut by_core = [0; 3];
         for index in 0..150 {
-            let core = placement.assign(&large);
+            let core = placement.assign(&large, open);
             by_core[usize::from(core)] += 1;
             placement.created(&large, SessionId::pack(core, index, 0));
         }
         assert_eq!(by_core, [150, 0, 0]);
-        assert_eq!(placement.assign(&small), 1);
+        assert_eq!(placement.assign(&small, open), 1);
         for _ in 0..900 {
-            by_core[usize::from(placement.assign(&large))] += 1;
+            by_core[usize::from(placement.assign(&large, open))] += 1;
         }
         assert_eq!(by_core, [350, 350, 350]);
-        assert_eq!(placement.assign(&small), 1, "it is not torn apart for that");
+        assert_eq!(placement.assign(&small, open), 1, "it is not torn apart for that");
         // Whoever leaves makes room where the others are.
         placement.closed(SessionId::pack(0, 7, 0));
         assert_eq!(placement.len(), 1051);
@@ -208,15 +214,32 @@ mod tests {
     fn whoever_moves_counts_with_the_other_room() {
         let mut placement = Placement::new(2);
         let (a, b) = (room("a"), room("b"));
-        let session = SessionId::pack(placement.assign(&a), 0, 0);
+        let session = SessionId::pack(placement.assign(&a, open), 0, 0);
         placement.created(&a, session);
         placement.moved(session, &b);
         assert_eq!(placement.len(), 1);
-        assert_eq!(placement.assign(&a), 1, "there is nobody in it");
+        assert_eq!(placement.assign(&a, open), 1, "there is nobody in it");
         placement.refused(&a, 1);
-        assert_eq!(placement.assign(&b), 0, "where its one member is");
+        assert_eq!(placement.assign(&b, open), 0, "where its one member is");
         placement.refused(&b, 0);
         placement.closed(session);
         assert!(placement.is_empty());
+    }
+
+    #[test]
+    fn newcomers_go_where_they_are_taken() {
+        let mut placement = Placement::new(3);
+        let a = room("a");
+        assert_eq!(placement.assign(&a, open), 0);
+        assert_eq!(
+            placement.assign(&a, |core| core == 0),
+            1,
+            "its own core has too much to do"
+        );
+        assert_eq!(placement.assign(&a, |core| core == 0), 1);
+        assert_eq!(placement.assign(&a, open), 0, "of its cores the one with fewer");
+        let all = placement.assign(&a, |_| true);
+        placement.refused(&a, all);
+        assert_eq!(placement.len(), 4);
     }
 }

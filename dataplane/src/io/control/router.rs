@@ -215,9 +215,10 @@ impl Router {
                 ref room, returns, ..
             } => {
                 let room = room.clone();
-                let core = self.placement.assign(&room);
+                let loads = &self.loads;
+                let core = self.placement.assign(&room, |core| loads.refuses(core));
                 if self.loads.refuses(core) && !returns {
-                    self.placement.refused(&room);
+                    self.placement.refused(&room, core);
                     let refusal = self.loads.refuse(core);
                     return self.answer(origin, Err(refusal));
                 }
