@@ -1,10 +1,9 @@
 //! What every received packet costs before it is decrypted, and its view after.
 
 use std::hint::black_box;
-use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use kall_benches::cpu_time::ThreadCpuTime;
+use kall_benches::cpu_time::{ThreadCpuTime, config};
 use kall_dataplane::wire::demux::classify;
 use kall_dataplane::wire::rtp::{HeaderFields, Packet, header_len, write_header};
 
@@ -50,12 +49,7 @@ fn bench(criterion: &mut Criterion<ThreadCpuTime>) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .with_measurement(ThreadCpuTime)
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
-        .without_plots();
+    config = config();
     targets = bench
 }
 criterion_main!(benches);

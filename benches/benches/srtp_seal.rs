@@ -4,10 +4,10 @@
 //! in a shard with a thousand subscribers, the contexts are not, and their size shows.
 
 use std::hint::black_box;
-use std::time::Duration;
 
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use kall_benches::cpu_time::ThreadCpuTime;
+use kall_benches::cpu_time::{ThreadCpuTime, config};
+use kall_benches::many::{COUNTS, Many};
 use kall_dataplane::srtp::{EgressGuard, MasterKey, Outbound, Profile};
 use kall_dataplane::wire::rtp::{HeaderFields, write_header};
 use webrtc_srtp::context::Context;
@@ -16,38 +16,6 @@ use webrtc_srtp::protection_profile::ProtectionProfile;
 const HEADER_LEN: usize = 12;
 const PAYLOAD: [u8; 1200] = [0x5a; 1200];
 const PLAIN_LEN: usize = HEADER_LEN + PAYLOAD.len();
-
-/// The contexts, and the order they are visited in.
-struct Subscribers<T> {
-    contexts: Vec<T>,
-    order: Vec<usize>,
-    turn: usize,
-}
-
-impl<T> Subscribers<T> {
-    fn new(count: usize, make: impl Fn(usize) -> T) -> Self {
-        let mut order: Vec<usize> = (0..count).collect();
-        let mut seed = 0x9e37_79b9_7f4a_7c15u64;
-        for at in (1..count).rev() {
-            // xorshift64; which one does not matter.
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            order.swap(at, seed as usize % (at + 1));
-        }
-        Self {
-            contexts: (0..count).map(make).collect(),
-            order,
-            turn: 0,
-        }
-    }
-
-    fn next(&mut self) -> &mut T {
-        let at = self.order[self.turn];
-        self.turn = (self.turn + 1) % self.order.len();
-        &mut self.contexts[at]
-    }
-}
 
 /// Header and payload into the output slot.
 fn compose(slot: &mut [u8], index: u64) {
@@ -68,11 +36,11 @@ fn key_bytes(profile: Profile, number: usize) -> (Vec<u8>, Vec<u8>) {
 }
 
 fn floor(group: &mut BenchmarkGroup<'_, ThreadCpuTime>, keys: usize) {
-    let mut subscribers = Subscribers::new(keys, |_| 0u64);
+    let mut subscribers = Many::new(keys, |_| 0u64);
     let mut slot = vec![0; 1500];
     group.bench_function(BenchmarkId::new("floor: copy and header", keys), |b| {
         b.iter(|| {
-            let index = subscribers.next();
+            let index = subscribers.turn();
             *index += 1;
             compose(&mut slot, *index);
             black_box(&slot);
@@ -81,7 +49,7 @@ fn floor(group: &mut BenchmarkGroup<'_, ThreadCpuTime>, keys: usize) {
 }
 
 fn ours(group: &mut BenchmarkGroup<'_, ThreadCpuTime>, profile: Profile, keys: usize) {
-    let mut subscribers = Subscribers::new(keys, |number| {
+    let mut subscribers = Many::new(keys, |number| {
         let (key, salt) = key_bytes(profile, number);
         let key = MasterKey::new(profile, &key, &salt).expect("lengths are the profile's");
         (Outbound::new(&key), EgressGuard::new(), 0u64)
@@ -89,7 +57,7 @@ fn ours(group: &mut BenchmarkGroup<'_, ThreadCpuTime>, profile: Profile, keys: u
     let mut slot = vec![0; 1500];
     group.bench_function(BenchmarkId::new(format!("kall {profile}"), keys), |b| {
         b.iter(|| {
-            let (outbound, guard, index) = subscribers.next();
+            let (outbound, guard, index) = subscribers.turn();
             *index += 1;
             compose(&mut slot, *index);
             let len = outbound.seal_rtp(guard, &mut slot, HEADER_LEN, PLAIN_LEN, *index);
@@ -104,7 +72,7 @@ fn theirs(group: &mut BenchmarkGroup<'_, ThreadCpuTime>, profile: Profile, keys:
         Profile::AeadAes256Gcm => ProtectionProfile::AeadAes256Gcm,
         Profile::AesCm128HmacSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
     };
-    let mut subscribers = Subscribers::new(keys, |number| {
+    let mut subscribers = Many::new(keys, |number| {
         let (key, salt) = key_bytes(profile, number);
         let context = Context::new(&key, &salt, their_profile, None, None);
         (context.expect("lengths are the profile's"), 0u64)
@@ -112,7 +80,7 @@ fn theirs(group: &mut BenchmarkGroup<'_, ThreadCpuTime>, profile: Profile, keys:
     let mut slot = vec![0; 1500];
     group.bench_function(BenchmarkId::new(format!("webrtc-srtp {profile}"), keys), |b| {
         b.iter(|| {
-            let (context, index) = subscribers.next();
+            let (context, index) = subscribers.turn();
             *index += 1;
             compose(&mut slot, *index);
             let sealed = context.encrypt_rtp(&slot[..PLAIN_LEN]);
@@ -124,7 +92,7 @@ fn theirs(group: &mut BenchmarkGroup<'_, ThreadCpuTime>, profile: Profile, keys:
 fn bench(criterion: &mut Criterion<ThreadCpuTime>) {
     let mut group = criterion.benchmark_group("srtp_seal");
     group.throughput(Throughput::Bytes(PAYLOAD.len() as u64));
-    for keys in [1, 1000] {
+    for keys in COUNTS {
         floor(&mut group, keys);
         for profile in Profile::ALL {
             ours(&mut group, profile, keys);
@@ -136,12 +104,7 @@ fn bench(criterion: &mut Criterion<ThreadCpuTime>) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .with_measurement(ThreadCpuTime)
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
-        .without_plots();
+    config = config();
     targets = bench
 }
 criterion_main!(benches);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use criterion::Throughput;
 use criterion::measurement::{Measurement, ValueFormatter};
+use criterion::{Criterion, Throughput};
 use rustix::time::{ClockId, clock_gettime};
 
 /// CPU time this thread has used: user and system.
@@ -44,6 +44,17 @@ impl Measurement for ThreadCpuTime {
     fn formatter(&self) -> &dyn ValueFormatter {
         &Nanoseconds
     }
+}
+
+/// How the benches of the parts are run: short, since CPU time scatters little, and without pictures.
+#[must_use]
+pub fn config() -> Criterion<ThreadCpuTime> {
+    Criterion::default()
+        .with_measurement(ThreadCpuTime)
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .without_plots()
 }
 
 /// Values stay in nanoseconds: rows are compared by eye, and a change of unit hides a factor.

@@ -7,4 +7,5 @@
 pub mod cpu_time;
 pub mod limit;
 pub mod load;
+pub mod many;
 pub mod ratio;
