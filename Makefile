@@ -34,8 +34,10 @@ test-full: fuzz decode stacks firefox shaped ## What takes longer: fuzzing, real
 release: tools-build $(WEB)/dist/index.html ## Optimised binaries in target/release
 	cargo build --release --locked -p kall-controlplane -p kall-dataplane
 
-bench: tools-build $(WEB)/dist/index.html ## Criterion benches of the parts
+bench: tools-build $(WEB)/dist/index.html ## Criterion benches of the parts; figures and chart in benches/README.md
+	rm -rf $(TARGET)/criterion
 	cargo bench --locked -p kall-benches
+	cargo run --quiet --release --locked -p kall-benches --bin bench-page -- --criterion $(TARGET)/criterion
 
 # --- parts of `make test` -----------------------------------------------------------------------
 

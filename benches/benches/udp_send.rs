@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use kall_benches::cpu_time::thread_cpu_time;
-use kall_benches::ratio::{Row, compare};
+use kall_benches::ratio::{self, Row};
 use kall_dataplane::io::syscall::SyscallDriver;
 use kall_dataplane::io::udp;
 use kall_dataplane::io::uring::UringDriver;
@@ -135,6 +135,7 @@ fn main() -> io::Result<()> {
         }
     }
     let title = format!("udp_send: {PACKET_LEN} bytes to {SUBSCRIBERS} subscribers on loopback");
-    println!("{}", compare(&title, ROUNDS, &mut rows));
-    Ok(())
+    let taken = ratio::measure(ROUNDS, &mut rows);
+    println!("{}", ratio::table(&title, &taken));
+    ratio::keep(&ratio::criterion_folder()?, "udp_send", &taken)
 }
