@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use kall_benches::limit::{self, Sinks};
+use kall_benches::load::janus::Janus;
 use kall_benches::load::report::Report;
 use kall_benches::load::scenario::{self, Plan, Scenario};
-use kall_benches::load::server::Pinning;
+use kall_benches::load::server::{Dataplane, Pinning};
 use kall_benches::load::signal::Target;
 use kall_dataplane::io::affinity;
 use serde_json::json;
@@ -29,6 +30,9 @@ struct Common {
     /// Seconds that are measured, after everybody has settled.
     #[arg(long, default_value_t = 10.0)]
     duration: f64,
+    /// Seconds in which everybody settles: estimates rise, layers are chosen.
+    #[arg(long, default_value_t = 5.0)]
+    settle: f64,
     /// Share of the packets that are opened, authenticated and timed, 0 to 1.
     #[arg(long, default_value_t = 0.05)]
     verify: f64,
@@ -59,6 +63,21 @@ struct Common {
     /// Bearer token for both.
     #[arg(long)]
     token: Option<String>,
+    /// The HTTP API of a Janus with its VideoRoom, such as http://127.0.0.1:8088/janus.
+    #[arg(long, conflicts_with_all = ["url", "whip"])]
+    janus: Option<String>,
+    /// The process of the server that runs already, to measure its CPU time and memory.
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Counts the data plane's system calls with strace meanwhile; times of such a run say nothing.
+    #[arg(long)]
+    syscalls: bool,
+    /// Slots for sound that each subscriber offers, instead of what the scenario has.
+    #[arg(long)]
+    audio_slots: Option<usize>,
+    /// Slots for pictures.
+    #[arg(long)]
+    video_slots: Option<usize>,
 }
 
 #[derive(Subcommand)]
@@ -121,6 +140,20 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// What one more subscriber takes: memory with many, less that with few.
+    Memory {
+        /// How few.
+        #[arg(long, default_value_t = 100)]
+        few: usize,
+        /// How many.
+        #[arg(long, default_value_t = 500)]
+        many: usize,
+        /// Something is in every slot, instead of one picture and one sound.
+        #[arg(long)]
+        in_use: bool,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Connected viewers of a silent room.
     Idle {
         /// How many.
@@ -143,6 +176,7 @@ impl Common {
 
     async fn plan(&self) -> Result<Plan, String> {
         let target = match (&self.url, &self.whip, &self.whep) {
+            _ if let Some(janus) = &self.janus => Some(Target::Janus(Janus::new(janus).await?)),
             (Some(url), _, _) => {
                 let api = self.api_key.as_deref().unwrap_or_default();
                 let (key, secret) = api.split_once(':').ok_or("--api-key: key:secret")?;
@@ -155,13 +189,23 @@ impl Common {
             }),
             _ => None,
         };
+        let seconds = |name: &str, value: f64| {
+            Duration::try_from_secs_f64(value).map_err(|error| format!("--{name}: {error}"))
+        };
         Ok(Plan {
-            duration: Duration::try_from_secs_f64(self.duration)
-                .map_err(|error| format!("--duration: {error}"))?,
+            settle: seconds("settle", self.settle)?,
+            duration: seconds("duration", self.duration)?,
             verify: self.verify,
             pinning: self.pinning(),
             target,
+            measured: self.pid.map(Dataplane::of),
+            syscalls: self.syscalls,
         })
+    }
+
+    fn slots(&self, scenario: &mut Scenario) {
+        scenario.audio_slots = self.audio_slots.unwrap_or(scenario.audio_slots);
+        scenario.video_slots = self.video_slots.unwrap_or(scenario.video_slots);
     }
 
     fn say(&self, report: &Report) {
@@ -186,11 +230,12 @@ fn add_limit(scenario: &Scenario, plan: &Plan, report: &mut Report) -> Result<()
     Ok(())
 }
 
-async fn measure(scenario: &Scenario, common: &Common) -> Result<Report, String> {
+async fn measure(mut scenario: Scenario, common: &Common) -> Result<Report, String> {
     let plan = common.plan().await?;
-    let mut report = scenario::run(scenario, &plan).await?;
+    common.slots(&mut scenario);
+    let mut report = scenario::run(&scenario, &plan).await?;
     if common.with_limit {
-        add_limit(scenario, &plan, &mut report)?;
+        add_limit(&scenario, &plan, &mut report)?;
     }
     Ok(report)
 }
@@ -201,7 +246,7 @@ const CARRIED: f64 = 0.01;
 async fn capacity(from: usize, step: usize, to: usize, common: &Common) -> Result<(), String> {
     let mut best: Option<Report> = None;
     for subscribers in (from..=to).step_by(step.max(1)) {
-        let mut report = measure(&Scenario::capacity(subscribers), common).await?;
+        let mut report = measure(Scenario::capacity(subscribers), common).await?;
         let carried = report.loss < CARRIED && report.joined == subscribers;
         report.add("carried", json!(carried));
         common.say(&report);
@@ -218,6 +263,28 @@ async fn capacity(from: usize, step: usize, to: usize, common: &Common) -> Resul
         }
         None => Err("not even the first number was carried".to_owned()),
     }
+}
+
+async fn memory(few: usize, many: usize, in_use: bool, common: &Common) -> Result<(), String> {
+    let scenario = |subscribers| {
+        let mut scenario = Scenario::livestream(subscribers);
+        common.slots(&mut scenario);
+        if in_use {
+            scenario = Scenario::tiles(subscribers, scenario.audio_slots, scenario.video_slots);
+        }
+        scenario
+    };
+    let with_few = measure(scenario(few), common).await?;
+    common.say(&with_few);
+    let mut with_many = measure(scenario(many), common).await?;
+    let rss = |report: &Report| report.get("rss_bytes").as_u64();
+    let more = rss(&with_many)
+        .zip(rss(&with_few))
+        .map(|(many, few)| many.saturating_sub(few));
+    let each = more.map(|more| more as f64 / many.saturating_sub(few).max(1) as f64);
+    with_many.add("bytes_of_one_more", json!(each));
+    common.say(&with_many);
+    Ok(())
 }
 
 async fn run(command: Command) -> Result<(), String> {
@@ -248,9 +315,15 @@ async fn run(command: Command) -> Result<(), String> {
             to,
             common,
         } => return capacity(from, step, to, &common).await,
+        Command::Memory {
+            few,
+            many,
+            in_use,
+            common,
+        } => return memory(few, many, in_use, &common).await,
         Command::Idle { subscribers, common } => (Scenario::idle(subscribers), common),
     };
-    let report = measure(&scenario, &common).await?;
+    let report = measure(scenario, &common).await?;
     common.say(&report);
     Ok(())
 }

@@ -18,7 +18,7 @@ use super::publish::{Output, Plain, Publisher};
 use super::receive::Receiver;
 use super::sdp::{Answer, Credentials, extension};
 
-/// Between two checks until one is answered.
+/// Between two checks until the handshake is over.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Between two checks for consent (RFC 7675 section 5.1).
@@ -201,15 +201,25 @@ impl Client {
         let Some(remote) = &self.remote else {
             return;
         };
-        let answered = stun::Message::parse(data).is_ok_and(|message| {
-            message.class() == stun::Class::Success
-                && message.verify_integrity(remote.credentials.password.as_bytes())
-        });
+        let Ok(message) = stun::Message::parse(data) else {
+            return;
+        };
+        let own = self.local.password.as_bytes();
+        if message.class() == stun::Class::Request && message.verify_integrity(own) {
+            // A server that is not lite checks as well. What it is told it knows: it is at its own address.
+            let mut buf = [0; 128];
+            let id = message.transaction_id();
+            if let Some(len) = stun::write_binding_success(&mut buf, id, remote.address, own) {
+                send(&buf[..len]);
+            }
+            return;
+        }
+        let answered = message.class() == stun::Class::Success
+            && message.verify_integrity(remote.credentials.password.as_bytes());
         if !answered || self.checked {
             return;
         }
         self.checked = true;
-        self.check_at = now + CONSENT_INTERVAL;
         let mut dtls = dimpl::Dtls::new_12(
             Arc::clone(&self.identity.config),
             self.identity.certificate.clone(),
@@ -335,8 +345,9 @@ impl Client {
     }
 
     fn check(&mut self, now: Time, send: &mut impl FnMut(&[u8])) {
+        // A server may know the address of a check only after it.
         self.check_at = now
-            + if self.checked {
+            + if self.connected.is_some() {
                 CONSENT_INTERVAL
             } else {
                 CHECK_INTERVAL
@@ -353,7 +364,8 @@ impl Client {
             username: username.as_bytes(),
             password: remote.credentials.password.as_bytes(),
             priority: 2_130_706_431,
-            role: Role::Controlling(self.transaction),
+            // A server that means to control as well gives in to the larger number (RFC 8445 section 7.3.1.1).
+            role: Role::Controlling(u64::MAX),
             use_candidate: true,
             nomination: None,
         };

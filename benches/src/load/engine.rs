@@ -75,6 +75,8 @@ pub struct Totals {
     pub latency: Histogram<u64>,
     /// Packets of the clients that were there before, see [`Setup::present`].
     pub present: Counts,
+    /// [`Self::latency`] of those clients.
+    pub latency_of_present: Histogram<u64>,
     /// How long was counted.
     pub length: Duration,
     /// Processor time of the engine's own thread meanwhile.
@@ -103,6 +105,7 @@ pub struct Engine {
     setup: Setup,
     identity: Arc<Identity>,
     latency: Histogram<u64>,
+    latency_of_present: Histogram<u64>,
     sent: u64,
     began: (Time, Duration),
 }
@@ -124,6 +127,7 @@ impl Engine {
             setup,
             identity: Arc::new(identity),
             latency: histogram(),
+            latency_of_present: histogram(),
             sent: 0,
             began: (Time::ZERO, Duration::ZERO),
         })
@@ -135,12 +139,14 @@ impl Engine {
         self.identity.fingerprint.clone()
     }
 
-    /// Adds a client on a socket of `local`, and gives its ICE credentials and its first SSRC.
+    /// Adds a client on a socket of `local`, and gives its ICE credentials, its first SSRC and its port.
     ///
     /// # Errors
     /// What the kernel said: no ports or descriptors left.
-    pub fn add(&mut self, local: SocketAddr, media: Media) -> io::Result<(Credentials, u32)> {
-        let index = self.sockets.add(UdpSocket::bind(local)?)?;
+    pub fn add(&mut self, local: SocketAddr, media: Media) -> io::Result<(Credentials, u32, u16)> {
+        let socket = UdpSocket::bind(local)?;
+        let port = socket.local().port();
+        let index = self.sockets.add(socket)?;
         let mut random = rand::rng();
         let mut text = |length: usize| -> String {
             (0..length)
@@ -166,7 +172,7 @@ impl Engine {
         self.clients.push(client);
         self.told.push((false, false));
         self.scheduled.push(Time::FAR_FUTURE);
-        Ok((credentials, ssrc))
+        Ok((credentials, ssrc, port))
     }
 
     /// Turns until it is told to stop.
@@ -206,6 +212,7 @@ impl Engine {
             Command::Begin => {
                 self.clients.iter_mut().for_each(|client| client.receiver.begin());
                 self.latency.reset();
+                self.latency_of_present.reset();
                 self.sent = 0;
                 self.began = (now, thread_cpu_time());
             }
@@ -222,6 +229,7 @@ impl Engine {
                     present,
                     sent: self.sent,
                     latency: self.latency.clone(),
+                    latency_of_present: self.latency_of_present.clone(),
                     length: now.since(self.began.0),
                     cpu: thread_cpu_time().saturating_sub(self.began.1),
                     profile: self.clients.first().and_then(Client::profile),
@@ -240,6 +248,7 @@ impl Engine {
             clients,
             setup,
             latency,
+            latency_of_present,
             ..
         } = self;
         let client = &mut clients[index];
@@ -252,7 +261,11 @@ impl Engine {
             let sent = client.handle_datagram(now, arrival, incoming.data, setup.every, &mut send);
             if let Some(sent) = sent {
                 // Bounded by the histogram.
-                latency.saturating_record(arrival.since(sent).as_micros() as u64);
+                let micros = arrival.since(sent).as_micros() as u64;
+                latency.saturating_record(micros);
+                if index < setup.present {
+                    latency_of_present.saturating_record(micros);
+                }
             }
         });
         if let Some(to) = to {
@@ -266,9 +279,9 @@ impl Engine {
     }
 
     fn run_timers(&mut self, events: &Events<Event>) {
-        let now = self.clock.now();
+        let begin = self.clock.now();
         while let Some(Reverse((at, index))) = self.timers.peek().copied()
-            && at <= now
+            && at <= begin
         {
             self.timers.pop();
             if self.scheduled[index] != at {
@@ -276,11 +289,14 @@ impl Engine {
             }
             self.scheduled[index] = Time::FAR_FUTURE;
             let Self {
+                clock,
                 sockets,
                 clients,
                 sent,
                 ..
             } = self;
+            // Read for each: what others did before must not count as this one's media being on its way.
+            let now = clock.now();
             let client = &mut clients[index];
             if let Some(to) = client.remote() {
                 client.handle_timeout(now, &mut |datagram: &[u8]| {

@@ -1,5 +1,6 @@
 //! What came of a run, as one line of JSON and as a table for people.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kall_dataplane::srtp::Profile;
@@ -102,6 +103,36 @@ impl Report {
         self.add("limit_cpu_ns_per_packet", json!(sealed.cpu_ns_per_packet()));
         let ratio = self.cpu_ns_per_packet.map(|own| own / sealed.cpu_ns_per_packet());
         self.add("ratio", json!(ratio));
+    }
+
+    /// Adds how late media was for those who were there, before the others came and while they did.
+    pub fn add_storm(&mut self, quiet: &Totals, storm: &Totals) {
+        for (when, totals) in [("quiet", quiet), ("storm", storm)] {
+            let latency = &totals.latency_of_present;
+            for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
+                let value = (!latency.is_empty()).then(|| latency.value_at_quantile(share));
+                self.add(&format!("{when}_latency_{name}_us"), json!(value));
+            }
+            self.add(&format!("{when}_loss"), json!(totals.present.loss()));
+        }
+        self.add("storm_seconds", json!(storm.length.as_secs_f64()));
+    }
+
+    /// Adds how often some threads made each system call, and how often that is for each packet.
+    pub fn add_syscalls(&mut self, threads: &str, counts: &BTreeMap<String, u64>) {
+        let packets = self.value["packets_out"].as_u64().unwrap_or_default().max(1);
+        for (name, &calls) in counts {
+            let figures = json!({ "calls": calls, "per_packet": calls as f64 / packets as f64 });
+            self.add(&format!("{threads}_syscall_{name}"), figures);
+        }
+        let futex = counts.get("futex").copied().unwrap_or_default();
+        self.add(&format!("{threads}_futex_calls"), json!(futex));
+    }
+
+    /// A figure.
+    #[must_use]
+    pub fn get(&self, key: &str) -> &Value {
+        &self.value[key]
     }
 
     /// Adds a figure.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use kall_dataplane::io::affinity;
 use kall_dataplane::io::clock::Clock;
 use kall_dataplane::time::Time;
+use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -17,7 +18,8 @@ use super::publish::{self, Camera, Encoding};
 use super::report::Report;
 use super::sdp::{self, Line};
 use super::server::{Dataplane, Pinning, Server};
-use super::signal::{Membership, Target};
+use super::signal::{Membership, Offer, Target};
+use super::syscalls::Watch;
 use crate::limit::Flow;
 
 /// One publisher of 1.5 Mbit/s.
@@ -67,6 +69,17 @@ const MODERATE: Camera = Camera {
     fps: 30,
 };
 
+/// A camera for a tile among many: little of it, so that a core carries hundreds of subscribers who see all.
+const TILE: Camera = Camera {
+    encodings: &[Encoding {
+        rid: None,
+        width: 160,
+        height: 90,
+        bps: 60_000,
+    }],
+    fps: 10,
+};
+
 /// Volumes of those who talk and of those who don't, 127 the loudest.
 const LOUD: u8 = 100;
 /// See [`LOUD`].
@@ -75,8 +88,8 @@ const QUIET: u8 = 30;
 /// Bytes before the payload of a forwarded packet, with its extensions.
 const HEADER: usize = 24;
 
-/// How long media settles before it is measured: estimates rise, layers are chosen.
-const SETTLE: Duration = Duration::from_secs(5);
+/// Between two looks at what changes all the time.
+const SAMPLING: Duration = Duration::from_millis(250);
 
 /// How long everybody may take to get the first packet.
 const JOIN_MAX: Duration = Duration::from_secs(60);
@@ -169,6 +182,12 @@ impl Scenario {
         }
     }
 
+    /// Whether some come while others are there.
+    #[must_use]
+    pub fn is_storm(&self) -> bool {
+        self.present < self.subscribers
+    }
+
     /// One camera of 600 kbit/s.
     #[must_use]
     pub fn capacity(subscribers: usize) -> Self {
@@ -188,6 +207,22 @@ impl Scenario {
         Self {
             name: "idle",
             publishers: Vec::new(),
+            ..Self::livestream(subscribers)
+        }
+    }
+
+    /// Every slot of everybody in use.
+    #[must_use]
+    pub fn tiles(subscribers: usize, audio_slots: usize, video_slots: usize) -> Self {
+        let media = |index: usize| Media {
+            volume: (index < audio_slots).then_some(LOUD),
+            camera: (index < video_slots).then_some(TILE),
+        };
+        Self {
+            name: "tiles",
+            publishers: (0..audio_slots.max(video_slots)).map(media).collect(),
+            audio_slots,
+            video_slots,
             ..Self::livestream(subscribers)
         }
     }
@@ -220,6 +255,8 @@ impl Scenario {
 /// What a run takes besides its scenario.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// How long media settles before it is measured: estimates rise, layers are chosen.
+    pub settle: Duration,
     /// How long is measured.
     pub duration: Duration,
     /// Share of the packets that are opened and authenticated.
@@ -228,6 +265,10 @@ pub struct Plan {
     pub pinning: Pinning,
     /// A server that runs already.
     pub target: Option<Target>,
+    /// What is measured of it; of a server that is started, its data plane is.
+    pub measured: Option<Dataplane>,
+    /// Whether the data plane's system calls are counted.
+    pub syscalls: bool,
 }
 
 /// Everybody of a run, and the thread that moves their packets.
@@ -236,7 +277,7 @@ struct Crowd {
     commands: mpsc::Sender<Command>,
     events: UnboundedReceiver<Event>,
     thread: Option<thread::JoinHandle<std::io::Result<()>>>,
-    offers: Vec<Option<String>>,
+    offers: Vec<Option<Offer>>,
     began: Vec<Time>,
     connected: Vec<Option<Time>>,
     media: Vec<Option<Time>>,
@@ -261,7 +302,7 @@ impl Crowd {
         };
         let mut offers = Vec::new();
         for media in &scenario.publishers {
-            let (credentials, ssrc) = engine.add(local, *media).map_err(text)?;
+            let (credentials, ssrc, port) = engine.add(local, *media).map_err(text)?;
             let rids: Vec<&str> = media
                 .camera
                 .iter()
@@ -273,14 +314,16 @@ impl Crowd {
                 rids: &rids,
             });
             let lines: Vec<Line<'_>> = audio.into_iter().chain(video).collect();
-            offers.push(Some(sdp::offer(&credentials, &fingerprint, &lines)));
+            let sdp = sdp::offer(&credentials, &fingerprint, &lines);
+            offers.push(Some(Offer { sdp, port }));
         }
         let slots: Vec<Line<'_>> = std::iter::repeat_n(Line::ReceiveAudio, scenario.audio_slots)
             .chain(std::iter::repeat_n(Line::ReceiveVideo, scenario.video_slots))
             .collect();
         for _ in 0..scenario.subscribers {
-            let (credentials, _) = engine.add(local, Media::default()).map_err(text)?;
-            offers.push(Some(sdp::offer(&credentials, &fingerprint, &slots)));
+            let (credentials, _, port) = engine.add(local, Media::default()).map_err(text)?;
+            let sdp = sdp::offer(&credentials, &fingerprint, &slots);
+            offers.push(Some(Offer { sdp, port }));
         }
         let (commands, orders) = mpsc::channel();
         let (tell, events) = tokio::sync::mpsc::unbounded_channel();
@@ -415,7 +458,10 @@ pub async fn run(scenario: &Scenario, plan: &Plan) -> Result<Report, String> {
         Some(_) => None,
         None => Some(Server::start(&plan.pinning).await?),
     };
-    let dataplane = server.as_ref().map(Server::dataplane).transpose()?;
+    let dataplane = match &server {
+        Some(server) => Some(server.dataplane()?),
+        None => plan.measured,
+    };
     let target = match (&plan.target, &server) {
         (Some(target), _) => target.clone(),
         (None, Some(server)) => Target::kall(&server.url, super::server::API).await?,
@@ -436,27 +482,52 @@ pub async fn run(scenario: &Scenario, plan: &Plan) -> Result<Report, String> {
         .join(&target, publishers..present, false, scenario.rate)
         .await;
     crowd.wait(publishers..present, hears).await;
-    sleep(SETTLE).await;
+    sleep(plan.settle).await;
 
+    let quiet = if scenario.is_storm() {
+        crowd.tell(Command::Begin);
+        sleep(plan.duration).await;
+        Some(crowd.totals().await?)
+    } else {
+        None
+    };
+    let mut watches = Vec::new();
+    if let Some(dataplane) = dataplane.filter(|_| plan.syscalls) {
+        let (cores, others) = dataplane.threads();
+        watches.push(("core", Watch::start(&cores).await?));
+        watches.push(("other", Watch::start(&others).await?));
+    }
     crowd.tell(Command::Begin);
     let cpu = dataplane.map(Dataplane::cpu);
     let start = Instant::now();
     crowd
         .join(&target, present..everybody, false, scenario.rate)
         .await;
-    sleep_until(start + plan.duration).await;
+    let storm = if scenario.is_storm() {
+        crowd.wait(present..everybody, hears).await;
+        Some(crowd.totals().await?)
+    } else {
+        None
+    };
+    let mut sockets = dataplane.map(Dataplane::socket_memory);
+    while Instant::now() < start + plan.duration {
+        sleep_until((Instant::now() + SAMPLING).min(start + plan.duration)).await;
+        sockets = sockets.max(dataplane.map(Dataplane::socket_memory));
+    }
     let totals = crowd.totals().await?;
     let cpu = dataplane
         .zip(cpu)
         .map(|(dataplane, before)| dataplane.cpu().saturating_sub(before));
-    crowd.wait(present..everybody, hears).await;
-
+    let mut syscalls = Vec::new();
+    for (threads, watch) in watches {
+        syscalls.push((threads, watch.stop()?));
+    }
     let times = if hears { &crowd.media } else { &crowd.connected };
     let mut joins: Vec<Duration> = (publishers..everybody)
         .filter_map(|client| Some(times[client]?.since(crowd.began[client])))
         .collect();
     joins.sort_unstable();
-    let report = Report::new(
+    let mut report = Report::new(
         scenario,
         &totals,
         &joins,
@@ -464,6 +535,13 @@ pub async fn run(scenario: &Scenario, plan: &Plan) -> Result<Report, String> {
         before.zip(dataplane.map(Dataplane::rss)),
         &crowd.failures,
     );
+    report.add("socket_bytes_max", json!(sockets));
+    if let (Some(quiet), Some(storm)) = (&quiet, &storm) {
+        report.add_storm(quiet, storm);
+    }
+    for (threads, counts) in syscalls {
+        report.add_syscalls(threads, &counts);
+    }
     crowd.stop()?;
     Ok(report)
 }

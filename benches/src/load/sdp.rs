@@ -137,6 +137,43 @@ fn media(sdp: &mut String, local: &Credentials, fingerprint: &str, mid: usize, l
     }
 }
 
+/// Answers an offer to send: takes every line of it, as the client whose `own` offer this is.
+///
+/// # Errors
+/// What is missing in its own.
+pub fn reply(offer: &str, own: &str) -> Result<String, String> {
+    let mut transport = String::new();
+    for name in ["a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:"] {
+        let line = own.lines().find(|line| line.starts_with(name));
+        let line = line.ok_or_else(|| format!("the offer has no {name}"))?;
+        transport += &format!("{line}\r\n");
+    }
+    transport += "a=setup:active\r\n";
+    // Addresses, extensions and names of streams are theirs alone; the transport is replaced.
+    let left_out = [
+        "a=candidate:",
+        "a=end-of-candidates",
+        "a=extmap",
+        "a=fingerprint:",
+        "a=ice-",
+        "a=msid",
+        "a=setup:",
+        "a=ssrc",
+    ];
+    let mut answer = String::new();
+    for line in offer.lines() {
+        if line == "a=sendonly" {
+            answer += "a=recvonly\r\n";
+        } else if !left_out.iter().any(|name| line.starts_with(name)) {
+            answer += &format!("{line}\r\n");
+        }
+        if line.starts_with("a=mid:") {
+            answer += &transport;
+        }
+    }
+    Ok(answer)
+}
+
 /// What a client needs of an answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -206,6 +243,20 @@ mod tests {
         assert_eq!(offer.matches("a=sendonly").count(), 2);
         assert_eq!(offer.matches("a=recvonly").count(), 1);
         assert!(!offer.contains("a=ssrc:2"), "rids name the streams");
+    }
+
+    #[test]
+    fn an_offer_to_send_is_taken_as_it_is() {
+        let own = offer(&local(), "AA:BB", &[Line::ReceiveAudio]);
+        let theirs = "v=0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=sendonly\r\na=mid:0\r\n\
+                      a=ice-ufrag:them\r\na=setup:actpass\r\na=rtpmap:111 opus/48000/2\r\na=ssrc:7 cname:x\r\n\
+                      a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n";
+        assert_eq!(
+            reply(theirs, &own).unwrap(),
+            "v=0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=recvonly\r\na=mid:0\r\n\
+             a=ice-ufrag:abcd\r\na=ice-pwd:a password of many characters\r\na=fingerprint:sha-256 AA:BB\r\n\
+             a=setup:active\r\na=rtpmap:111 opus/48000/2\r\n"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A kall of its own for a run, pinned to CPUs, and what its data plane costs.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::net::TcpListener;
@@ -162,6 +163,27 @@ impl Drop for Server {
 pub struct Dataplane(u32);
 
 impl Dataplane {
+    /// A process of any server.
+    #[must_use]
+    pub fn of(pid: u32) -> Self {
+        Self(pid)
+    }
+
+    /// Its threads: those that forward, and the others.
+    #[must_use]
+    pub fn threads(self) -> (Vec<u32>, Vec<u32>) {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.0))
+            .into_iter()
+            .flatten();
+        tasks
+            .flatten()
+            .filter_map(|task| task.file_name().to_str()?.parse::<u32>().ok())
+            .partition(|task| {
+                let name = fs::read_to_string(format!("/proc/{task}/comm")).unwrap_or_default();
+                name.starts_with("core-")
+            })
+    }
+
     /// Processor time of all its threads so far, by the scheduler's own account in nanoseconds.
     #[must_use]
     pub fn cpu(self) -> Duration {
@@ -183,6 +205,38 @@ impl Dataplane {
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
         kib.unwrap_or_default() * 1024
     }
+
+    /// Bytes that the kernel holds for its sockets now: what was received and not read yet, and what is being sent.
+    #[must_use]
+    pub fn socket_memory(self) -> u64 {
+        let folder = fs::read_dir(format!("/proc/{}/fd", self.0));
+        let own: HashSet<String> = folder
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| {
+                let link = fs::read_link(entry.path()).ok()?;
+                let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+                Some(inode.to_owned())
+            })
+            .collect();
+        let tables = ["udp", "udp6", "tcp", "tcp6"];
+        let queues = tables.iter().map(|table| {
+            let text = fs::read_to_string(format!("/proc/{}/net/{table}", self.0)).unwrap_or_default();
+            text.lines().filter_map(|line| queued(line, &own)).sum::<u64>()
+        });
+        queues.sum()
+    }
+}
+
+/// Bytes in the queues of a socket, as a line of the kernel's table says, if it is one of `own`.
+fn queued(line: &str, own: &HashSet<String>) -> Option<u64> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let (queues, inode) = (fields.get(4)?, fields.get(9)?);
+    let (sent, received) = queues.split_once(':')?;
+    let hex = |text| u64::from_str_radix(text, 16).ok();
+    own.contains(*inode)
+        .then_some(hex(sent)?.saturating_add(hex(received)?))
 }
 
 fn free_port() -> io::Result<u16> {
@@ -240,4 +294,18 @@ io = "auto"
         folder.join("kall.db").display(),
         list(&pinning.dataplane),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_are_those_of_its_own_sockets() {
+        let line = "  7: 0100007F:1EC8 00000000:0000 07 00000010:00000300 00:00000000 00000000     0        0 4711 2 0 0";
+        let own = HashSet::from(["4711".to_owned()]);
+        assert_eq!(queued(line, &own), Some(0x310));
+        assert_eq!(queued(line, &HashSet::new()), None);
+        assert_eq!(queued("  sl  local_address rem_address", &own), None);
+    }
 }

@@ -1,4 +1,4 @@
-//! Talking to a server about media: kall's API and WebSocket, or WHIP and WHEP as any server has them.
+//! Talking to a server about media: kall's API and WebSocket, WHIP and WHEP as any server has them, or Janus.
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use kall_shared::signalling::{ClientFrame, ClientMessage, ServerFrame, ServerMessage};
@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
+use super::janus::Janus;
 use super::sdp::{self, Answer};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -32,11 +33,29 @@ pub enum Target {
         /// Bearer token, if it asks for one.
         token: Option<String>,
     },
+    /// Janus with its VideoRoom.
+    Janus(Janus),
+}
+
+/// What a client brings.
+#[derive(Debug)]
+pub struct Offer {
+    /// The offer itself.
+    pub sdp: String,
+    /// Of the socket that its media is on.
+    pub port: u16,
 }
 
 /// What keeps a client in the room: dropping it ends the session with kall.
 #[derive(Debug)]
 pub struct Membership(Option<tokio::task::JoinHandle<()>>);
+
+impl Membership {
+    /// That lasts as long as a task.
+    pub(super) fn of(task: tokio::task::JoinHandle<()>) -> Self {
+        Self(Some(task))
+    }
+}
 
 impl Drop for Membership {
     fn drop(&mut self) {
@@ -73,7 +92,7 @@ impl Target {
         &self,
         name: &str,
         publishes: bool,
-        offer: String,
+        Offer { sdp: offer, port }: Offer,
     ) -> Result<(Answer, Membership), String> {
         match self {
             Self::Kall { url, room, api } => {
@@ -101,6 +120,7 @@ impl Target {
                 }
                 Ok((sdp::answer(&text)?, Membership(None)))
             }
+            Self::Janus(janus) => janus.join(publishes, &offer, port).await,
         }
     }
 }
@@ -144,7 +164,7 @@ async fn enter(url: &str, room: &str, token: &str, offer: String) -> Result<(Ans
     };
     // Reads on, so that the server's pings are answered and its messages are taken.
     let reader = tokio::spawn(async move { while let Some(Ok(_)) = socket.next().await {} });
-    Ok((answer, Membership(Some(reader))))
+    Ok((answer, Membership::of(reader)))
 }
 
 async fn say(socket: &mut Socket, message: ClientMessage) -> Result<(), String> {
