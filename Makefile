@@ -16,9 +16,9 @@ FUZZ_SECONDS ?= 30
 # Network namespaces are made by root.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=PATH,CI)
 
-.PHONY: help run test test-full lint audit build programs unit web-test browser release bench fuzz \
+.PHONY: help run test test-full lint audit build programs unit web-test browser release bench beside fuzz \
 	api decode stacks firefox shaped shaped-page simulations simulate soak tools-api tools-build tools-test tools-firefox tools-fuzz tools-media \
-	tools-stacks
+	tools-stacks tools-beside
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,10 @@ bench: tools-build $(WEB)/dist/index.html ## Criterion benches of the parts; fig
 	rm -rf $(TARGET)/criterion
 	cargo bench --locked -p kall-benches
 	cargo run --quiet --release --locked -p kall-benches --bin bench-page -- --criterion $(TARGET)/criterion
+
+beside: tools-beside release ## kall and Janus, the same livestream on one core each
+	cargo build --release --locked -p kall-benches --bin kall-load
+	$(AS_ROOT) env CARGO_TARGET_DIR=$(TARGET) benches/side-by-side.sh
 
 # --- parts of `make test` -----------------------------------------------------------------------
 
@@ -140,3 +144,6 @@ tools-api:
 
 tools-stacks:
 	@deploy/install-tools.sh stacks
+
+tools-beside:
+	@deploy/install-tools.sh beside

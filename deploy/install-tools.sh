@@ -8,6 +8,7 @@
 #   deploy/install-tools.sh firefox  also Firefox
 #   deploy/install-tools.sh fuzz     also cargo-fuzz
 #   deploy/install-tools.sh stacks   also ffmpeg, GStreamer, and aiortc in a Python environment in .tools/
+#   deploy/install-tools.sh beside   also Janus, strace and curl; the package starts a Janus of its own where there is systemd
 #   deploy/install-tools.sh api      also coturn, and schemathesis in a Python environment in .tools/
 #   deploy/install-tools.sh media    also ffmpeg, nftables; TUN interfaces (checked)
 set -euo pipefail
@@ -199,6 +200,13 @@ media_tools() {
     [ -c /dev/net/tun ] || die "no /dev/net/tun: load the module tun, or give the device to the container"
 }
 
+beside_tools() {
+    build_tools
+    apt_install curl iproute2 janus strace util-linux
+    have janus || die "the package janus gave no janus command"
+    as_root unshare --net true || die "no network namespaces here: a container needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
+}
+
 stacks_tools() {
     test_tools
     apt_install ffmpeg gir1.2-gst-plugins-bad-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-libav \
@@ -230,5 +238,6 @@ firefox) firefox_tools ;;
 media) media_tools ;;
 stacks) stacks_tools ;;
 api) api_tools ;;
-*) die "unknown set '$1': build, test, firefox, fuzz, media, stacks or api" ;;
+beside) beside_tools ;;
+*) die "unknown set '$1': build, test, firefox, fuzz, media, stacks, api or beside" ;;
 esac
