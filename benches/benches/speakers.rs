@@ -9,6 +9,7 @@ use kall_benches::cpu_time::{ThreadCpuTime, config};
 use kall_dataplane::shard::slab::{Key, Slab};
 use kall_dataplane::speakers::Contest;
 use kall_dataplane::time::Time;
+use kall_shared::id::SessionId;
 
 /// Microphones of the room.
 const TALKERS: [usize; 3] = [3, 50, 1_000];
@@ -40,10 +41,16 @@ impl Room {
         let mut keys = Slab::new(count + 1);
         let mut key = || keys.insert_with(|key| key).expect("there is room");
         contest.add_listener(Time::ZERO, SLOTS);
-        let talkers = (0..count)
-            .map(|_| {
+        let talkers = (0..count as u32)
+            .map(|index| {
                 let publication = key();
-                let inserted = contest.insert(Time::ZERO, publication, publication, false, false);
+                let inserted = contest.insert(
+                    Time::ZERO,
+                    publication,
+                    SessionId::pack(0, index, 0),
+                    false,
+                    false,
+                );
                 inserted.expect("there is room").0
             })
             .collect();

@@ -109,6 +109,7 @@ impl World {
             room,
             label: Vec::new(),
             params,
+            returns: false,
         };
         let Response::Session { session, description } = self.ask(create) else {
             panic!("not a session");
