@@ -395,7 +395,7 @@ mod tests {
         assert_eq!(capped(u8::MAX, ALL, Layer::Auto), (vec![(0, 0), (0, ALL)], true));
         // Who wished for no more than that is not capped.
         assert_eq!(capped(u8::MAX, ALL, Layer::Low), (vec![(0, 0), (0, ALL)], false));
-        assert_eq!(capped(1, ALL, Layer::Medium).1, false);
+        assert!(!capped(1, ALL, Layer::Medium).1);
     }
 
     #[test]
