@@ -459,6 +459,10 @@ impl Shard {
         let kind = publication.kind;
         // Of one stream with several layers everybody sees every packet: what is left out must not look lost.
         let scalable = publication.is_scalable();
+        let described = scalable
+            && publication
+                .stream(layer)
+                .is_some_and(|stream| stream.codec.codec == Codec::Av1);
         for subscriber in &publication.subscribers {
             if !(subscriber.takes(layer) || scalable && subscriber.takes_any()) {
                 continue;
@@ -503,21 +507,25 @@ impl Shard {
             // Where the layer's key frame may still be queued itself, what belongs to it keeps behind it.
             let late = matches!(order, Order::Late | Order::LateStart);
             let fills = late && kind == Kind::Video && shown;
-            let pushed = if fills {
-                session.outbox.push_late(item(seq))
-            } else {
-                session.outbox.push(kind, item(seq))
+            let mut push = |seq| {
+                if fills {
+                    session.outbox.push_late(item(seq))
+                } else {
+                    session.outbox.push(kind, item(seq))
+                }
             };
+            let pushed = push(seq);
             self.counters.drop_outbox_full += u64::from(!pushed);
+            // So did slots that show it already, where nobody knew what its successors are before it came.
+            let refused = if fills { described } else { waits };
             if order == Order::LateStart
-                && waits
-                && !fills
+                && refused
                 && pushed
                 && let Some(stream) = publication.stream(layer)
             {
                 // A full queue ends it, or a publisher could make work of it that no bound knows.
                 for (meta, _) in stream.ring.from(seq + 1) {
-                    if !session.outbox.push(kind, item(meta.seq)) {
+                    if !push(meta.seq) {
                         self.counters.drop_outbox_full += 1;
                         break;
                     }

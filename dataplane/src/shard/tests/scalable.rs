@@ -45,6 +45,21 @@ struct Camera {
     seqs: [u64; 3],
     frames: [u16; 3],
     structures: [Structure; 3],
+    /// The next frame stays behind.
+    loses: bool,
+    /// It did.
+    lost: Option<Filmed>,
+}
+
+/// A frame of the camera as it is sent.
+struct Filmed {
+    layer: u8,
+    stream: usize,
+    seq: u64,
+    ts: u32,
+    marker: bool,
+    descriptor: Vec<u8>,
+    payload: Vec<u8>,
 }
 
 /// What the end of a payload says of its frame.
@@ -69,6 +84,8 @@ impl Camera {
             } else {
                 [(); 3].map(|()| l3t3_key(50))
             },
+            loses: false,
+            lost: None,
         }
     }
 
@@ -146,23 +163,40 @@ impl Camera {
         payload.extend_from_slice(&self.picture.to_be_bytes());
         payload.push(u8::from(key));
         payload.push((phase % PERIOD) as u8);
-        let mut extensions: Vec<(u8, &[u8])> = vec![(MID_ID, b"1")];
-        if simulcast {
-            extensions.push((RID_ID, [b"q", b"h", b"f"][usize::from(layer)]));
-        }
-        if !descriptor.is_empty() {
-            extensions.push((DESCRIPTOR_ID, &descriptor));
-        }
-        let media = Media {
-            pt: if descriptor.is_empty() { VP9 } else { AV1 },
-            ssrc: SSRC + stream as u32,
+        let filmed = Filmed {
+            layer,
+            stream,
             seq: self.seqs[stream],
             ts: self.picture * 3_000,
             marker: simulcast || layer + 1 == self.layers,
-            extensions: &extensions,
-            payload: &payload,
+            descriptor,
+            payload,
         };
         self.seqs[stream] += 1;
+        if std::mem::take(&mut self.loses) {
+            self.lost = Some(filmed);
+        } else {
+            self.send(world, ada, &filmed);
+        }
+    }
+
+    fn send(&self, world: &mut World, ada: &mut Peer, filmed: &Filmed) {
+        let mut extensions: Vec<(u8, &[u8])> = vec![(MID_ID, b"1")];
+        if self.mode == Mode::Av1Simulcast {
+            extensions.push((RID_ID, [b"q", b"h", b"f"][usize::from(filmed.layer)]));
+        }
+        if !filmed.descriptor.is_empty() {
+            extensions.push((DESCRIPTOR_ID, &filmed.descriptor));
+        }
+        let media = Media {
+            pt: if filmed.descriptor.is_empty() { VP9 } else { AV1 },
+            ssrc: SSRC + filmed.stream as u32,
+            seq: filmed.seq,
+            ts: filmed.ts,
+            marker: filmed.marker,
+            extensions: &extensions,
+            payload: &filmed.payload,
+        };
         world.send(ada, media);
     }
 
@@ -368,6 +402,26 @@ fn av1_layers_that_depend_in_key_pictures() {
 #[test]
 fn av1_layers_in_streams_of_their_own() {
     check(Mode::Av1Simulcast);
+}
+
+#[test]
+fn what_overtook_a_structure_is_sent_once_that_is_there() {
+    let (mut world, mut ada, mut bob, mut camera, mut decoder) = call(Mode::Av1Key);
+    decoder.take(camera.film(&mut world, &mut ada, &mut bob, 3_000));
+    // A key picture with other templates, which bob needs none of: he shows the lowest layer already.
+    camera.structures[0] = l3t3_key(10);
+    camera.keys[0] = true;
+    camera.loses = true;
+    let key = camera.picture;
+    decoder.take(camera.film(&mut world, &mut ada, &mut bob, 3 * FRAME));
+    let lost = camera.lost.take().expect("the base of the key picture");
+    camera.send(&mut world, &mut ada, &lost);
+    decoder.take(camera.film(&mut world, &mut ada, &mut bob, 500));
+    let base = |picture| Frame { layer: 0, picture };
+    let missing: Vec<u32> = (key..camera.picture)
+        .filter(|picture| !decoder.decoded.contains(&base(*picture)))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?} of {key}..{}", camera.picture);
 }
 
 #[test]
