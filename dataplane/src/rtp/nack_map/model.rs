@@ -128,6 +128,8 @@ struct Went {
     payload: Vec<u8>,
     at: Time,
     resends: Vec<Time>,
+    /// It was not too late to be remembered: what is older than all places would take that of a newer one.
+    noted: bool,
 }
 
 struct Model {
@@ -238,7 +240,9 @@ impl Model {
             self.newest_key = self.newest_key.max(out_seq);
             self.paused = false;
         }
+        let newest = self.went.last_key_value().map(|(newest, _)| *newest);
         let went = Went {
+            noted: newest.is_none_or(|newest| out_seq + self.entries > newest),
             source: source.id,
             source_seq: seq,
             out,
@@ -254,8 +258,8 @@ impl Model {
         let replaced = self
             .went
             .range(seq + 1..)
-            .any(|(newer, _)| newer % self.entries == seq % self.entries);
-        self.went.get(&seq).filter(|_| !replaced)
+            .any(|(newer, went)| went.noted && newer % self.entries == seq % self.entries);
+        self.went.get(&seq).filter(|went| went.noted && !replaced)
     }
 
     /// What the history answers to a request.
