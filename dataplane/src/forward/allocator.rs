@@ -188,8 +188,11 @@ pub fn allocate(budget: Budget, demands: &mut [Demand]) -> Plan {
         {}
         start += len;
     }
+    // Who may not begin before the one that waits gets nothing of what would do for it.
+    let waits = |demand: &&Demand| demand.granted.is_none() && waiting.comes_before(demand);
     let next = demands
         .iter()
+        .filter(|demand| !waits(demand))
         .filter_map(Demand::next)
         .map(|(_, more)| (used + more) * RISE_PERCENT / 100)
         .min();
@@ -356,6 +359,20 @@ mod tests {
         let mut demands = [demand(0, 100, &LAYERS, None), demand(1, 100, &LAYERS, None)];
         allocate(Budget::proven(1_200), &mut demands);
         assert_eq!(granted(&demands), [(0, Some(1)), (1, Some(1))]);
+    }
+
+    #[test]
+    fn what_is_missing_is_what_the_one_that_waits_needs() {
+        let screens = [demand(0, 200, &[1_000], None), demand(1, 200, &[1_000], None)];
+        let cameras = [demand(2, 100, &[100], None), demand(3, 100, &[100], None)];
+        let mut demands = [screens, cameras].concat();
+        let plan = allocate(Budget::proven(1_500), &mut demands);
+        assert_eq!(
+            granted(&demands),
+            [(0, Some(0)), (1, None), (2, None), (3, None)],
+            "nobody begins before the second screen"
+        );
+        assert!(plan.next_step_bps >= Some(2_000), "{plan:?}");
     }
 
     #[test]

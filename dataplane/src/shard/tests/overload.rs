@@ -6,40 +6,36 @@ use super::simulcast::{Camera, estimating, limit, simulcast, wish};
 use super::*;
 use crate::shard::overload::Load;
 
+/// How long a turn takes.
+const FRAME: u64 = 33;
+
 /// A turn that came late and did nothing but send.
 const LATE: Load = Load {
     delay: Duration::from_millis(30),
     slept: Duration::ZERO,
-    sending: Duration::from_millis(10),
+    sending: Duration::from_millis(FRAME),
 };
 
 /// A turn of a core that sleeps most of the time.
 const CALM: Load = Load {
     delay: Duration::ZERO,
-    slept: Duration::from_millis(8),
+    slept: Duration::from_millis(FRAME - 2),
     sending: Duration::from_millis(1),
 };
 
-/// Turns until the core sheds so much.
-fn shed(world: &mut World, level: u8) {
+/// Turns until the core sheds so much; each of them is a `turn` of the world.
+fn shed(world: &mut World, level: u8, mut turn: impl FnMut(&mut World)) {
     for _ in 0..10_000 {
         let own = world.counter("overload_level") as u8;
         if own == level {
             // Everybody has chosen anew by then.
-            return world.pass(20);
+            return turn(world);
         }
-        world.pass(10);
+        turn(world);
         let load = if own < level { LATE } else { CALM };
         world.shard.note_load(world.now, &load);
     }
     panic!("the level never comes");
-}
-
-/// They are still there (RFC 7675).
-fn agree(world: &mut World, peers: &[&Peer]) {
-    for peer in peers {
-        world.check(peer);
-    }
 }
 
 /// How many turns of the core are told, and how many levels were taken.
@@ -57,6 +53,18 @@ fn told(world: &mut World) -> Vec<(u8, bool)> {
         .collect()
 }
 
+/// Films for so many seconds, while both go on consenting and the receiver says what its path carries.
+fn film_on(camera: &mut Camera, world: &mut World, ada: &mut Peer, bob: &mut Peer, seconds: u64) -> Vec<Got> {
+    let mut seen = Vec::new();
+    for _ in 0..seconds {
+        world.check(ada);
+        world.check(bob);
+        limit(world, bob, 20_000_000);
+        seen.extend(camera.film(world, ada, bob, 1_000));
+    }
+    seen
+}
+
 /// An unsubscribed sound would be the first to be heard missing.
 fn hears(world: &mut World, ada: &mut Peer, bob: &mut Peer, seq: u64) -> bool {
     world.send(ada, opus(seq, MIC, b"sound"));
@@ -72,19 +80,13 @@ fn pictures_go_first_then_layers_then_video_and_sound_never() {
     let mut sends = simulcast();
     sends.push(publishing("0", Source::Microphone, "ada_mic", &[]));
     let mut takes = estimating();
-    // Its path is known by what it tells, not by feedback that nobody sends here.
-    let mut sound = slot("2", Kind::Audio);
-    for codec in &mut sound.codecs {
-        codec.feedback.transport_cc = false;
-    }
-    takes.push(sound);
+    takes.push(slot("2", Kind::Audio));
     let mut ada = world.join("rm_1", 1001, sends);
     let mut bob = world.join("rm_1", 1002, takes);
     let mut camera = Camera::new();
     wish(&mut world, &bob, SlotWish::default());
-    limit(&mut world, &mut bob, 20_000_000);
-    camera.film(&mut world, &mut ada, &mut bob, 4_000);
-    let seen = camera.film(&mut world, &mut ada, &mut bob, 2_000);
+    film_on(&mut camera, &mut world, &mut ada, &mut bob, 4);
+    let seen = film_on(&mut camera, &mut world, &mut ada, &mut bob, 2);
     assert!(seen.len() >= 58, "{}", seen.len());
     world.events.clear();
 
@@ -97,10 +99,12 @@ fn pictures_go_first_then_layers_then_video_and_sound_never() {
         (9, None, 0..=0),
     ];
     for (level, layer, pictures) in levels.clone() {
-        agree(&mut world, &[&ada, &bob]);
-        shed(&mut world, level);
-        camera.film(&mut world, &mut ada, &mut bob, 1_000);
-        let seen = camera.film(&mut world, &mut ada, &mut bob, 2_000);
+        shed(&mut world, level, |world| {
+            limit(world, &mut bob, 20_000_000);
+            camera.film(world, &mut ada, &mut bob, FRAME);
+        });
+        film_on(&mut camera, &mut world, &mut ada, &mut bob, 1);
+        let seen = film_on(&mut camera, &mut world, &mut ada, &mut bob, 2);
         assert!(pictures.contains(&seen.len()), "{level}: {}", seen.len());
         let slot = world.slot(&bob, "4");
         assert_eq!((slot.paused, slot.layer), (layer.is_none(), layer), "{level}");
@@ -114,10 +118,12 @@ fn pictures_go_first_then_layers_then_video_and_sound_never() {
     assert_eq!(world.counter("slot_pauses"), 0, "the path has not failed");
 
     for (level, layer, pictures) in levels.into_iter().rev().skip(1) {
-        agree(&mut world, &[&ada, &bob]);
-        shed(&mut world, level);
-        camera.film(&mut world, &mut ada, &mut bob, 2_000);
-        let seen = camera.film(&mut world, &mut ada, &mut bob, 2_000);
+        shed(&mut world, level, |world| {
+            limit(world, &mut bob, 20_000_000);
+            camera.film(world, &mut ada, &mut bob, FRAME);
+        });
+        film_on(&mut camera, &mut world, &mut ada, &mut bob, 2);
+        let seen = film_on(&mut camera, &mut world, &mut ada, &mut bob, 2);
         assert!(pictures.contains(&seen.len()), "back at {level}: {}", seen.len());
         let slot = world.slot(&bob, "4");
         assert_eq!(
@@ -126,10 +132,12 @@ fn pictures_go_first_then_layers_then_video_and_sound_never() {
             "back at {level}"
         );
     }
-    agree(&mut world, &[&ada, &bob]);
-    shed(&mut world, 0);
-    camera.film(&mut world, &mut ada, &mut bob, 2_000);
-    let seen = camera.film(&mut world, &mut ada, &mut bob, 2_000);
+    shed(&mut world, 0, |world| {
+        limit(world, &mut bob, 20_000_000);
+        camera.film(world, &mut ada, &mut bob, FRAME);
+    });
+    film_on(&mut camera, &mut world, &mut ada, &mut bob, 2);
+    let seen = film_on(&mut camera, &mut world, &mut ada, &mut bob, 2);
     assert!(seen.len() >= 58, "{}", seen.len());
     assert_eq!(world.slot(&bob, "4").layer, Some(Layer::High));
     assert_eq!(told(&mut world).last(), Some(&(0, false)));
@@ -180,7 +188,7 @@ fn whom_the_fewest_watch_goes_first_and_a_screen_last() {
         }
     }
     let paused = |world: &mut World, level: u8| -> Vec<String> {
-        shed(world, level);
+        shed(world, level, |world| world.pass(FRAME));
         let sessions = world.snapshot();
         let mut paused = Vec::new();
         for (index, viewer) in viewers.iter().enumerate() {
