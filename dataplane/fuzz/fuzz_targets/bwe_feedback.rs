@@ -136,6 +136,7 @@ fuzz_target!(|data: &[u8]| {
                 let demand = Demand {
                     wanted_bps: wanted,
                     next_step_bps: (next > 0).then_some(next),
+                    awaited: event >> 3 & 1 == 1,
                 };
                 world.estimator.set_demand(world.now, demand);
             }
