@@ -8,14 +8,15 @@ use kall_shared::id::{RoomId, TrackId};
 use kall_shared::media::{Kind, SlotWish};
 
 use super::ingress::Order;
-use super::slab::Key;
+use super::room::Room;
+use super::slab::{Key, Slab};
 use super::{MIRRORS_PER_CORE, Shard};
 use crate::forward::keyframe::Meanwhile;
 use crate::forward::publication::{Publication, Taken};
-use crate::forward::relay::{Origin, Owner, Relayed};
+use crate::forward::relay::{Origin, Owner, Peer, Relayed};
 use crate::lane::{Lanes, LayerNews, Message, PacketHead, Received, Receiver, TrackNews};
 use crate::rtp::PacketMeta;
-use crate::session::DEFAULT_RTT;
+use crate::session::{DEFAULT_RTT, Session};
 use crate::time::Time;
 
 /// Packets and messages taken from one lane at once: as many as datagrams in a turn.
@@ -201,15 +202,22 @@ impl Shard {
         }
     }
 
-    /// Tells what flows of a track to the cores it is handed to; `periodic`: again, and not for the last time.
-    pub(super) fn tell_layers(&mut self, publication_key: Key, periodic: bool) {
+    /// Calls `tell` with each core that a track is handed to.
+    fn tell_peers(&mut self, publication_key: Key, mut tell: impl FnMut(&mut Self, Peer)) {
         let mut index = 0;
         while let Some(publication) = self.publications.get(publication_key)
-            && let Some(peer) = publication.peers.get(index)
+            && let Some(peer) = publication.peers.get(index).copied()
         {
             index += 1;
-            self.tell_layers_to(peer.core, publication_key, periodic);
+            tell(self, peer);
         }
+    }
+
+    /// Tells what flows of a track to the cores it is handed to; `periodic`: again, and not for the last time.
+    pub(super) fn tell_layers(&mut self, publication_key: Key, periodic: bool) {
+        self.tell_peers(publication_key, |shard, peer| {
+            shard.tell_layers_to(peer.core, publication_key, periodic);
+        });
     }
 
     fn tell_layers_to(&mut self, core: u8, publication_key: Key, periodic: bool) {
@@ -237,37 +245,31 @@ impl Shard {
 
     /// Tells the codec of a track to the cores that it is handed to.
     pub(super) fn tell_codec(&mut self, publication_key: Key) {
-        let mut index = 0;
-        while let Some(publication) = self.publications.get(publication_key)
-            && let (Some(peer), Some(codec)) = (publication.peers.get(index), publication.codec())
-        {
-            index += 1;
-            self.send(peer.core, Message::Codec(publication_key, codec));
-        }
+        let publication = self.publications.get(publication_key);
+        let Some(codec) = publication.and_then(Publication::codec) else {
+            return;
+        };
+        self.tell_peers(publication_key, |shard, peer| {
+            shard.send(peer.core, Message::Codec(publication_key, codec));
+        });
     }
 
     /// Tells the cores that a track is handed to that it was muted, or goes on.
     pub(super) fn tell_muted(&mut self, publication_key: Key, muted: bool) {
-        let mut index = 0;
-        while let Some(publication) = self.publications.get(publication_key)
-            && let Some(peer) = publication.peers.get(index)
-        {
-            index += 1;
-            self.send(peer.core, Message::Muted(publication_key, muted));
-        }
+        self.tell_peers(publication_key, |shard, peer| {
+            shard.send(peer.core, Message::Muted(publication_key, muted));
+        });
     }
 
     /// Tells what the newest sender report of a layer says to the cores that take it.
     pub(super) fn tell_report(&mut self, publication_key: Key, layer: u8) {
-        let mut index = 0;
-        while let Some(publication) = self.publications.get(publication_key)
-            && let Some(peer) = publication.peers.get(index)
-        {
-            index += 1;
-            if peer.takes(layer, publication.is_scalable()) {
-                self.tell_report_to(peer.core, publication_key, layer);
+        let publication = self.publications.get(publication_key);
+        let scalable = publication.is_some_and(Publication::is_scalable);
+        self.tell_peers(publication_key, |shard, peer| {
+            if peer.takes(layer, scalable) {
+                shard.tell_report_to(peer.core, publication_key, layer);
             }
-        }
+        });
     }
 
     fn tell_report_to(&mut self, core: u8, publication_key: Key, layer: u8) {
@@ -298,9 +300,6 @@ impl Shard {
         let Some(publication) = self.publications.get_mut(publication_key) else {
             return;
         };
-        if publication.peers.is_empty() {
-            return;
-        }
         let scalable = publication.is_scalable();
         let picture = publication.kind == Kind::Video;
         let Publication { layers, peers, .. } = publication;
@@ -470,13 +469,7 @@ impl Shard {
             return;
         }
         room.peers |= 1 << core;
-        let tracks: Vec<Key> = room
-            .sessions
-            .iter()
-            .filter_map(|member| self.sessions.get(*member))
-            .flat_map(|session| &session.published)
-            .map(|published| published.publication)
-            .collect();
+        let tracks = tracks_of(&self.sessions, room);
         self.send(core, Message::Here(id.clone()));
         for track in tracks {
             self.tell_track_to(core, track);
@@ -494,13 +487,7 @@ impl Shard {
         let led = room.is_led_by(self.config.core);
         room.peers &= !(1 << core);
         let leads = room.is_led_by(self.config.core);
-        let own: Vec<Key> = room
-            .sessions
-            .iter()
-            .filter_map(|member| self.sessions.get(*member))
-            .flat_map(|session| &session.published)
-            .map(|published| published.publication)
-            .collect();
+        let own = tracks_of(&self.sessions, room);
         let theirs: Vec<Key> = room.mirrors.clone();
         for key in own {
             if let Some(publication) = self.publications.get_mut(key)
@@ -697,4 +684,13 @@ impl Shard {
             self.asking.push(key);
         }
     }
+}
+
+/// The tracks of a room that this core's sessions publish.
+fn tracks_of(sessions: &Slab<Session>, room: &Room) -> Vec<Key> {
+    let members = room.sessions.iter().filter_map(|member| sessions.get(*member));
+    members
+        .flat_map(|session| &session.published)
+        .map(|published| published.publication)
+        .collect()
 }
