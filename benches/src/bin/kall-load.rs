@@ -123,6 +123,9 @@ enum Command {
         /// Within so many seconds.
         #[arg(long, default_value_t = 2.0)]
         within: f64,
+        /// They come to another room, where nobody sends: what is measured is what their coming costs those who are there.
+        #[arg(long)]
+        elsewhere: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -304,10 +307,14 @@ async fn run(command: Command) -> Result<(), String> {
             subscribers,
             present,
             within,
+            elsewhere,
             common,
         } => {
             let within = Duration::try_from_secs_f64(within).map_err(|error| format!("--within: {error}"))?;
-            (Scenario::join_storm(present, subscribers, within), common)
+            (
+                Scenario::join_storm(present, subscribers, within, elsewhere),
+                common,
+            )
         }
         Command::Capacity {
             from,

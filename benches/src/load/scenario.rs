@@ -112,6 +112,9 @@ pub struct Scenario {
     pub video_slots: usize,
     /// How many of them are there before the measurement; the others come in it.
     pub present: usize,
+    /// Whether those others go to a room of their own, where nobody sends: what is seen then is what it costs those who
+    /// are there that others come, and not that there is more to send.
+    pub elsewhere: bool,
     /// Subscribers that come in a second.
     pub rate: f64,
 }
@@ -130,6 +133,7 @@ impl Scenario {
             audio_slots: 3,
             video_slots: 1,
             present: subscribers,
+            elsewhere: false,
             rate: 100.0,
         }
     }
@@ -148,6 +152,7 @@ impl Scenario {
             audio_slots: 3,
             video_slots: 9,
             present: subscribers,
+            elsewhere: false,
             rate: 20.0,
         }
     }
@@ -166,17 +171,19 @@ impl Scenario {
             audio_slots: 3,
             video_slots: 0,
             present: subscribers,
+            elsewhere: false,
             rate: 100.0,
         }
     }
 
     /// Many come at once while some are there.
     #[must_use]
-    pub fn join_storm(present: usize, coming: usize, within: Duration) -> Self {
+    pub fn join_storm(present: usize, coming: usize, within: Duration, elsewhere: bool) -> Self {
         Self {
             name: "join-storm",
             subscribers: present + coming,
             present,
+            elsewhere,
             rate: coming as f64 / within.as_secs_f64().max(0.001),
             ..Self::livestream(0)
         }
@@ -478,6 +485,12 @@ pub async fn run(scenario: &Scenario, plan: &Plan) -> Result<Report, String> {
     let before = dataplane.map(Dataplane::rss);
     let present = publishers + scenario.present;
     let hears = publishers > 0;
+    let newcomers_hear = hears && !scenario.elsewhere;
+    let elsewhere = if scenario.elsewhere {
+        target.another_room().await?
+    } else {
+        target.clone()
+    };
     crowd
         .join(&target, publishers..present, false, scenario.rate)
         .await;
@@ -501,10 +514,10 @@ pub async fn run(scenario: &Scenario, plan: &Plan) -> Result<Report, String> {
     let cpu = dataplane.map(Dataplane::cpu);
     let start = Instant::now();
     crowd
-        .join(&target, present..everybody, false, scenario.rate)
+        .join(&elsewhere, present..everybody, false, scenario.rate)
         .await;
     let storm = if scenario.is_storm() {
-        crowd.wait(present..everybody, hears).await;
+        crowd.wait(present..everybody, newcomers_hear).await;
         Some(crowd.totals().await?)
     } else {
         None
@@ -522,9 +535,12 @@ pub async fn run(scenario: &Scenario, plan: &Plan) -> Result<Report, String> {
     for (threads, watch) in watches {
         syscalls.push((threads, watch.stop()?));
     }
-    let times = if hears { &crowd.media } else { &crowd.connected };
     let mut joins: Vec<Duration> = (publishers..everybody)
-        .filter_map(|client| Some(times[client]?.since(crowd.began[client])))
+        .filter_map(|client| {
+            let hears = if client < present { hears } else { newcomers_hear };
+            let times = if hears { &crowd.media } else { &crowd.connected };
+            Some(times[client]?.since(crowd.began[client]))
+        })
         .collect();
     joins.sort_unstable();
     let mut report = Report::new(

@@ -1,5 +1,7 @@
 //! Talking to a server about media: kall's API and WebSocket, WHIP and WHEP as any server has them, or Janus.
 
+use std::sync::LazyLock;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use kall_shared::signalling::{ClientFrame, ClientMessage, ServerFrame, ServerMessage};
 use serde_json::{Value, json};
@@ -84,6 +86,17 @@ impl Target {
         })
     }
 
+    /// Another room of the same server.
+    ///
+    /// # Errors
+    /// What the server said, or that only kall's API has rooms to make.
+    pub async fn another_room(&self) -> Result<Self, String> {
+        match self {
+            Self::Kall { url, api, .. } => Self::kall(url, (&api.0, &api.1)).await,
+            Self::Whip { .. } | Self::Janus(_) => Err("--elsewhere needs a kall".to_owned()),
+        }
+    }
+
     /// Brings one client's offer to the server, and its answer back.
     ///
     /// # Errors
@@ -105,7 +118,7 @@ impl Target {
             }
             Self::Whip { publish, play, token } => {
                 let endpoint = if publishes { publish } else { play };
-                let mut request = reqwest::Client::new()
+                let mut request = http()
                     .post(endpoint)
                     .header("content-type", "application/sdp")
                     .body(offer);
@@ -125,8 +138,15 @@ impl Target {
     }
 }
 
+/// One pool of connections for all requests: a thousand clients that come at once are the server's load, a thousand
+/// TLS configurations would be the generator's.
+fn http() -> &'static reqwest::Client {
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(reqwest::Client::new);
+    &CLIENT
+}
+
 async fn post(url: &str, path: &str, api: (&str, &str), body: &Value) -> Result<Value, String> {
-    let answer = reqwest::Client::new()
+    let answer = http()
         .post(format!("{url}{path}"))
         .bearer_auth(format!("{}:{}", api.0, api.1))
         .json(body)

@@ -9,7 +9,7 @@ use kall_shared::media::Kind;
 use kall_shared::signalling::ServerMessage;
 use tokio::time::Instant;
 
-use super::member::{Member, Session};
+use super::member::{Member, Presence, Session};
 use super::{RESUME_WINDOW, Room};
 
 impl Room {
@@ -132,7 +132,11 @@ impl Room {
         }
         tracing::info!(room = %self.id, identity = %member.identity, session = %session.id, "adopted");
         member.session = Some(session);
-        self.members.insert(member.identity.clone(), member);
+        member.announced = self.announces(member.role);
+        if let Presence::Waiting(until) = member.presence {
+            self.resume_ends = Some(self.resume_ends.map_or(until, |ends| ends.min(until)));
+        }
+        self.members.insert(member);
         begun
     }
 }

@@ -102,7 +102,7 @@ impl Room {
             role,
         };
         let announced = member.announced;
-        self.members.insert(identity.clone(), member);
+        self.members.insert(member);
         self.welcome(&identity, request.re, false);
         if announced {
             self.broadcast_in(&None, Some(&identity), announcement);
@@ -278,20 +278,26 @@ impl Room {
         }
         match departure {
             Departure::Clean => self.leave(identity),
-            Departure::Lost => member.presence = Presence::Waiting(Instant::now() + RESUME_WINDOW),
+            Departure::Lost => {
+                let until = Instant::now() + RESUME_WINDOW;
+                member.presence = Presence::Waiting(until);
+                self.resume_ends = Some(self.resume_ends.map_or(until, |ends| ends.min(until)));
+            }
         }
     }
 
     /// Lets go of everybody whose window to resume is over.
     pub(super) fn expire(&mut self, now: Instant) {
-        let gone = |member: &&Member| matches!(member.presence, Presence::Waiting(until) if until <= now);
-        let gone: Vec<Identity> = self
-            .members
-            .values()
-            .filter(gone)
-            .map(|member| member.identity.clone())
-            .collect();
-        for identity in gone {
+        if self.resume_ends.is_none_or(|ends| ends > now) {
+            return;
+        }
+        let waiting = self.members.values().filter_map(|member| match member.presence {
+            Presence::Waiting(until) => Some((member.identity.clone(), until)),
+            Presence::Online(_) | Presence::Media(_) => None,
+        });
+        let (gone, waiting): (Vec<_>, Vec<_>) = waiting.partition(|(_, until)| *until <= now);
+        self.resume_ends = waiting.into_iter().map(|(_, until)| until).min();
+        for (identity, _) in gone {
             self.leave(&identity);
         }
     }

@@ -65,7 +65,7 @@ impl Room {
 
     pub(super) fn tell_moderators(&self, message: ServerMessage) {
         let text = crate::domain::outbox::encode(None, message);
-        for member in self.members.values().filter(|member| member.moderates()) {
+        for member in self.members.on_stage().filter(|member| member.moderates()) {
             if let Some(outbox) = member.outbox() {
                 outbox.send_text(text.clone());
             }

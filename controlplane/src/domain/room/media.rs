@@ -73,7 +73,7 @@ impl Room {
             simulcast: media.simulcast,
             subscribe: permissions.subscribe,
             // Who can't be asked to offer again keeps to the profile that everybody has.
-            h264_high: !member.is_resource() && self.all_take_h264_high(&member.identity),
+            h264_high: !member.is_resource() && self.members.others_take_h264_high(&member.identity),
         };
         let params = offer.params(&rules, &mut publish).map_err(invalid)?;
         params
@@ -110,13 +110,10 @@ impl Room {
             else {
                 return Err(media_error(MediaError::Unexpected));
             };
-            let member = self.members.get_mut(identity).ok_or_else(gone)?;
-            let lost = member.session.as_mut().map(|session| {
-                session.params = params.clone();
-                session.negotiated = negotiated;
-                session.refresh(&description)
-            });
-            self.unpublish(identity, &lost.unwrap_or_default());
+            let lost = self
+                .members
+                .refresh_session(identity, params.clone(), Some(negotiated), &description);
+            self.unpublish(identity, &lost);
             description
         } else {
             self.end_session(identity);
@@ -133,12 +130,13 @@ impl Room {
                 });
             }
             member.had_session = true;
-            member.session = Some(Session::new(
+            let session = Session::new(
                 (opened.session, opened.instance, opened.request),
                 negotiated,
                 params.clone(),
                 &opened.description,
-            ));
+            );
+            self.members.open_session(identity, session);
             opened.description
         };
         let media = &self.context.config.media;
@@ -174,36 +172,21 @@ impl Room {
         if session.and_then(|session| sdp::takes_h264_high(&session.params)) == Some(false) {
             self.recall_h264_high(identity);
         }
-        self.fill_all_slots();
-    }
-
-    /// Whether there are other receivers, and all of them decode constrained high.
-    fn all_take_h264_high(&self, publisher: &Identity) -> bool {
-        let mut takes = self
-            .others(publisher)
-            .filter_map(|(_, params)| sdp::takes_h264_high(params))
-            .peekable();
-        takes.peek().is_some() && takes.all(|takes| takes)
+        // Nobody else sees anything of it before its media flows.
+        self.fill_slots(identity);
     }
 
     /// Somebody came who can't decode constrained high: who publishes it is asked to offer again, and
     /// then gets the profile that everybody has.
     fn recall_h264_high(&self, newcomer: &Identity) {
-        for (member, params) in self.others(newcomer) {
-            if sdp::publishes_h264_high(params)
-                && let Some(outbox) = member.outbox()
+        for member in self.members.publishing() {
+            if member.identity != *newcomer
+                && let (Some(session), Some(outbox)) = (&member.session, member.outbox())
+                && sdp::publishes_h264_high(&session.params)
             {
                 outbox.send(None, ServerMessage::Renegotiate);
             }
         }
-    }
-
-    fn others(&self, identity: &Identity) -> impl Iterator<Item = (&Member, &SessionParams)> {
-        let others = self
-            .members
-            .values()
-            .filter(move |member| member.identity != *identity);
-        others.filter_map(|member| Some((member, &member.session.as_ref()?.params)))
     }
 
     pub(super) fn media_event(&mut self, event: MediaEvent) {
@@ -324,7 +307,7 @@ impl Room {
     }
 
     pub(super) fn forget_session(&mut self, identity: &Identity) -> Option<SessionId> {
-        let session = self.members.get_mut(identity)?.session.take()?;
+        let session = self.members.take_session(identity)?;
         self.unpublish(identity, &session.tracks);
         Some(session.id)
     }
@@ -364,22 +347,7 @@ impl Room {
     }
 
     pub(super) fn owner(&self, session: SessionId) -> Option<Identity> {
-        let owns = |member: &&Member| member.session.as_ref().is_some_and(|own| own.id == session);
-        self.members
-            .values()
-            .find(owns)
-            .map(|member| member.identity.clone())
-    }
-
-    pub(super) fn track(&self, id: &TrackId) -> Option<(&Member, &Track)> {
-        self.members.values().find_map(|member| {
-            let session = member.session.as_ref()?;
-            session
-                .tracks
-                .iter()
-                .find(|track| track.id == *id)
-                .map(|track| (member, track))
-        })
+        self.members.owner(session).cloned()
     }
 }
 

@@ -16,6 +16,7 @@ mod join;
 mod lobby;
 mod media;
 mod member;
+mod members;
 mod messages;
 mod moderation;
 mod presence;
@@ -47,7 +48,8 @@ use crate::domain::outbox::{self, Close};
 use crate::media::MediaEvent;
 use crate::store::{BanRow, RoomRow};
 use handle::Command;
-use member::{Member, Place, Presence};
+use member::{Member, Place};
+use members::Members;
 
 /// How long a lost connection may take to come back before its participant is gone.
 pub const RESUME_WINDOW: Duration = Duration::from_secs(30);
@@ -57,7 +59,9 @@ struct Room {
     id: RoomId,
     row: Arc<RoomRow>,
     context: Arc<Context>,
-    members: BTreeMap<Identity, Member>,
+    members: Members,
+    /// The first time somebody who is awaited may be gone for good. Early when that one came back meanwhile.
+    resume_ends: Option<Instant>,
     /// Counts tracks that have begun, for their order.
     begun: u64,
     /// Who speaks, or spoke last, in the main room and in each breakout room.
@@ -127,7 +131,8 @@ where
         id,
         row,
         context,
-        members: BTreeMap::new(),
+        members: Members::default(),
+        resume_ends: None,
         begun: 0,
         speakers: BTreeMap::new(),
         turns: 0,
@@ -292,12 +297,13 @@ impl Room {
 
     /// The next time something happens by itself.
     fn deadline(&self) -> Option<Instant> {
-        let waiting = self.members.values().filter_map(|member| match member.presence {
-            Presence::Waiting(until) => Some(until),
-            Presence::Online(_) | Presence::Media(_) => None,
-        });
-        let others = [self.over_at(), self.digest_at(), self.breakouts_at()];
-        waiting.chain(others.into_iter().flatten()).min()
+        let all = [
+            self.resume_ends,
+            self.over_at(),
+            self.digest_at(),
+            self.breakouts_at(),
+        ];
+        all.into_iter().flatten().min()
     }
 
     fn over_at(&self) -> Option<Instant> {
@@ -341,7 +347,10 @@ impl Room {
             waiting: self.waiting.len(),
             ..Census::default()
         };
-        let sessions = self.members.values().filter_map(|member| member.session.as_ref());
+        let sessions = self
+            .members
+            .publishing()
+            .filter_map(|member| member.session.as_ref());
         for track in sessions.flat_map(|session| &session.tracks) {
             if track.started.is_some() {
                 census.add_track(track.source);

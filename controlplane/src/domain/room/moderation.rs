@@ -133,12 +133,11 @@ impl Room {
 
     pub(super) async fn set_role(&mut self, whom: &Identity, role: Role, by: &str) -> Result<(), Rejection> {
         let before = self.present(whom)?.permissions();
-        let member = self.members.get_mut(whom).ok_or_else(gone)?;
-        if member.role == role {
+        if self.present(whom)?.role == role {
             return Ok(());
         }
-        member.role = role;
-        let now = member.permissions();
+        self.members.set_role(whom, role);
+        let now = self.present(whom)?.permissions();
         let changed = |permissions| ServerMessage::RoleChanged {
             identity: whom.to_string(),
             role,
@@ -206,12 +205,8 @@ impl Room {
         else {
             return Err(super::media::media_error(crate::media::MediaError::Unexpected));
         };
-        let member = self.members.get_mut(whom).ok_or_else(gone)?;
-        let lost = member.session.as_mut().map(|session| {
-            session.params = params;
-            session.refresh(&description)
-        });
-        self.unpublish(whom, &lost.unwrap_or_default());
+        let lost = self.members.refresh_session(whom, params, None, &description);
+        self.unpublish(whom, &lost);
         // Its next offer is answered by what it may do now.
         if let Some(outbox) = self.outbox(whom) {
             outbox.send(None, ServerMessage::Renegotiate);
@@ -238,7 +233,7 @@ impl Room {
 
     /// Asks the oldest co-host to become host when there is none. The offer falls when a host comes.
     pub(super) fn offer_host(&mut self) {
-        let hosts = self.members.values().any(|member| member.role == Role::Host);
+        let hosts = self.members.on_stage().any(|member| member.role == Role::Host);
         if hosts || !self.had_host {
             self.had_host |= hosts;
             self.host_offer = None;
@@ -253,7 +248,7 @@ impl Room {
         if asked.is_some_and(still) {
             return;
         }
-        let candidates = self.members.values().filter(|member| {
+        let candidates = self.members.on_stage().filter(|member| {
             member.role == Role::CoHost
                 && member.outbox().is_some()
                 && !self.declined.contains(&member.identity)

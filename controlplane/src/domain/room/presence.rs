@@ -29,10 +29,9 @@ impl Room {
     }
 
     pub(super) fn presence(&self) -> Presence {
-        let viewers = self.members.values().filter(|member| member.role == Role::Viewer);
         Presence {
             participants: u32::try_from(self.members.len()).unwrap_or(u32::MAX),
-            viewers: u32::try_from(viewers.count()).unwrap_or(u32::MAX),
+            viewers: u32::try_from(self.members.viewers()).unwrap_or(u32::MAX),
         }
     }
 
@@ -50,11 +49,7 @@ impl Room {
         let place = self.place_of(identity);
         let limit = self.context.config.room.presence_limit as usize;
         let here = |member: &&Member| member.identity != *identity && member.place == place;
-        let speakers = self
-            .members
-            .values()
-            .filter(here)
-            .filter(|member| member.role != Role::Viewer);
+        let speakers = self.members.on_stage().filter(here);
         let viewers = self
             .members
             .values()

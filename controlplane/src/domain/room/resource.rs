@@ -163,7 +163,7 @@ impl Room {
             hand: false,
             ticket,
             place: None,
-            announced: true,
+            announced: self.announces(role),
             had_session: self.had_session(&identity),
             address,
             sources: std::collections::BTreeMap::new(),
@@ -193,7 +193,8 @@ impl Room {
         };
         // Only now, as everything that can be wrong with the newcomer was looked at.
         self.replace(&identity);
-        self.members.insert(identity.clone(), member);
+        let announced = member.announced;
+        self.members.insert(member);
         let answer = match self.establish(&identity, &offer, params).await {
             Ok(answer) => answer,
             Err(rejection) => {
@@ -202,7 +203,10 @@ impl Room {
                 return Err(rejection);
             }
         };
-        self.broadcast_in(&None, Some(&identity), announcement);
+        if announced {
+            self.broadcast_in(&None, Some(&identity), announcement);
+        }
+        self.presence_changed();
         self.claim_sound(&identity);
         self.established(&identity);
         tracing::info!(room = %self.id, %identity, ?role, resource = id, "attached");
@@ -218,7 +222,7 @@ impl Room {
     /// A track or a participant that a player names has to be there.
     fn check_view(&self, purpose: &Purpose) -> Result<(), Rejection> {
         match purpose {
-            Purpose::Play(View::Track(track)) if self.track(track).is_none() => Err(Rejection::new(
+            Purpose::Play(View::Track(track)) if self.members.track(track).is_none() => Err(Rejection::new(
                 ErrorCode::TrackNotFound,
                 format!("track: no track '{track}'"),
             )),
@@ -282,10 +286,8 @@ impl Room {
         let Response::Session { description, .. } = answer else {
             return Err(media::media_error(MediaError::Unexpected));
         };
-        let member = self.members.get_mut(&identity).ok_or_else(gone)?;
-        let session = member.session.as_mut().ok_or_else(gone)?;
-        session.params = params;
-        session.refresh(&description);
+        self.members
+            .refresh_session(&identity, params, None, &description);
         Ok(Restarted {
             addresses: self.candidate_addresses(address)?,
             ufrag: description.ufrag,

@@ -10,12 +10,34 @@ use kall_shared::media::Kind;
 use kall_shared::signalling::{ErrorCode, ServerMessage};
 
 use super::Room;
-use super::member::Member;
+use super::member::{Member, Place, Session};
 use super::messages::{bad, gone};
 use super::slots::{self, Candidate};
 use super::wish::{self, Asked};
 use crate::domain::Rejection;
 use crate::domain::outbox::Topic;
+
+/// A track that has begun, and where it is to be seen.
+struct Offered {
+    from: Identity,
+    place: Place,
+    candidate: Candidate,
+}
+
+/// What somebody may get of it: others' tracks, in the same place.
+fn seen_by(
+    receiver: &Member,
+    offered: &[Offered],
+    wanted: impl Fn(&Identity, &TrackId) -> bool,
+) -> Vec<Candidate> {
+    let others = offered
+        .iter()
+        .filter(|offered| offered.from != receiver.identity && offered.place == receiver.place);
+    others
+        .filter(|offered| wanted(&offered.from, &offered.candidate.track))
+        .map(|offered| offered.candidate.clone())
+        .collect()
+}
 
 impl Room {
     /// Gives a track a video slot. One that has a slot keeps it, and only the wish changes.
@@ -40,7 +62,7 @@ impl Room {
             ));
         }
         let missing = || Rejection::new(ErrorCode::TrackNotFound, format!("track_id: no track '{track}'"));
-        let (publisher, found) = self.track(&track).ok_or_else(missing)?;
+        let (publisher, found) = self.members.track(&track).ok_or_else(missing)?;
         let elsewhere = publisher.place != self.place_of(identity);
         if publisher.identity == *identity || found.started.is_none() || elsewhere {
             return Err(missing());
@@ -91,7 +113,7 @@ impl Room {
 
     pub(super) fn unsubscribe(&mut self, identity: &Identity, track: &str) -> Result<(), Rejection> {
         let track = TrackId::new(track).map_err(bad)?;
-        if self.track(&track).is_none() {
+        if self.members.track(&track).is_none() {
             return Err(Rejection::new(
                 ErrorCode::TrackNotFound,
                 format!("track_id: no track '{track}'"),
@@ -122,22 +144,32 @@ impl Room {
     }
 
     pub(super) fn fill_all_slots(&mut self) {
+        let offered = self.offered(Kind::Video);
         for identity in self.members.keys().cloned().collect::<Vec<_>>() {
-            self.fill_slots(&identity);
+            self.fill_slots_from(&identity, &offered);
         }
     }
 
     pub(super) fn fill_slots(&mut self, identity: &Identity) {
-        if let Some(view) = self.members.get(identity).and_then(Member::view).cloned() {
+        let offered = self.offered(Kind::Video);
+        self.fill_slots_from(identity, &offered);
+    }
+
+    fn fill_slots_from(&mut self, identity: &Identity, offered: &[Offered]) {
+        let Some(member) = self.members.get(identity) else {
+            return;
+        };
+        if let Some(view) = member.view().cloned() {
             return self.show(identity, &view);
         }
-        let candidates = self.candidates(identity, Kind::Video, |_, _| true);
+        let free = member.session.as_ref().is_some_and(Session::has_free_video_slot);
+        if !free || !member.auto_subscribe || !member.permissions().subscribe {
+            return;
+        }
+        let candidates = seen_by(member, offered, |_, _| true);
         let Some(member) = self.members.get_mut(identity) else {
             return;
         };
-        if !member.auto_subscribe || !member.permissions().subscribe {
-            return;
-        }
         let Some(session) = &mut member.session else {
             return;
         };
@@ -148,6 +180,29 @@ impl Room {
         }
     }
 
+    /// All tracks of a kind that have begun, wherever in the room.
+    fn offered(&self, kind: Kind) -> Vec<Offered> {
+        let tracks = self.members.publishing().flat_map(|member| {
+            let tracks = member.session.iter().flat_map(|session| &session.tracks);
+            tracks.map(move |track| (member, track))
+        });
+        let tracks = tracks.filter(|(_, track)| track.source.kind() == kind);
+        tracks
+            .filter_map(|(from, track)| {
+                Some(Offered {
+                    from: from.identity.clone(),
+                    place: from.place.clone(),
+                    candidate: Candidate {
+                        track: track.id.clone(),
+                        source: track.source,
+                        spoke: from.spoke,
+                        order: track.started?,
+                    },
+                })
+            })
+            .collect()
+    }
+
     /// Tracks of others that have begun and that `wanted` takes.
     pub(super) fn candidates(
         &self,
@@ -155,26 +210,10 @@ impl Room {
         kind: Kind,
         wanted: impl Fn(&Identity, &TrackId) -> bool,
     ) -> Vec<Candidate> {
-        let place = self.place_of(receiver);
-        let others = self
-            .members
-            .values()
-            .filter(move |member| member.identity != *receiver && member.place == place);
-        let tracks = others.flat_map(|member| {
-            let tracks = member.session.iter().flat_map(|session| &session.tracks);
-            tracks.map(move |track| (member, track))
-        });
-        tracks
-            .filter(|(from, track)| track.source.kind() == kind && wanted(&from.identity, &track.id))
-            .filter_map(|(from, track)| {
-                Some(Candidate {
-                    track: track.id.clone(),
-                    source: track.source,
-                    spoke: from.spoke,
-                    order: track.started?,
-                })
-            })
-            .collect()
+        let receiver = self.members.get(receiver);
+        receiver.map_or_else(Vec::new, |receiver| {
+            seen_by(receiver, &self.offered(kind), wanted)
+        })
     }
 
     pub(super) fn slot_changed(&mut self, session: SessionId, state: &SlotSnapshot) {
@@ -207,7 +246,7 @@ impl Room {
     }
 
     fn slot_message(&self, state: &SlotSnapshot) -> ServerMessage {
-        let publisher = state.track.as_ref().and_then(|track| self.track(track));
+        let publisher = state.track.as_ref().and_then(|track| self.members.track(track));
         ServerMessage::Slot {
             mid: state.mid.to_string(),
             epoch: state.epoch,
