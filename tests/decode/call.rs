@@ -180,6 +180,7 @@ impl Call {
         if self.shard.poll_deadline() <= now {
             self.shard.handle_timeout(now);
         }
+        self.shard.run_handshakes(now, || true);
         self.send_from_server();
         while let Some(message) = self.shard.poll_event() {
             let ToControl::Event(event) = message else {

@@ -265,6 +265,7 @@ impl World {
         if self.shard.poll_deadline() <= now {
             self.shard.handle_timeout(now);
         }
+        self.shard.run_handshakes(now, || true);
         self.flush_shard();
         while let Some(message) = self.shard.poll_event() {
             let ToControl::Event(event) = message else {

@@ -203,6 +203,7 @@ impl World {
         if shard.poll_deadline() <= *now {
             self.allocations += count(|| shard.handle_timeout(*now));
         }
+        self.allocations += count(|| _ = shard.run_handshakes(*now, || true));
         loop {
             batch.clear();
             self.allocations += count(|| shard.poll_transmit(*now, batch));

@@ -9,11 +9,15 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-/// The time one check takes up: 200 a second, some 0.03 % of a core's time. A valid check takes its
-/// address out of the count, so that is also how many addresses of one office begin in a second.
-const INTERVAL: Duration = Duration::from_millis(5);
+/// Checks of people who come, of one source, in a second: some 0.3 % of a core's time. A valid check takes its address
+/// out of the count, so that is also how many addresses behind one translator begin in a second, and a hall full of
+/// people opens a talk at the same moment.
+pub const OF_NEWCOMERS: u32 = 2_000;
 
-/// How far ahead a source may be: 400 checks at once, an office that comes out of a meeting.
+/// Questions for one's own address, of one source, in a second.
+pub const OF_STRANGERS: u32 = 200;
+
+/// How far ahead a source may be: what it may ask in this time it may ask at once.
 const AHEAD_MAX: Duration = Duration::from_secs(2);
 
 /// Sources kept at a time, a power of two: 24 KB.
@@ -30,22 +34,25 @@ struct Source {
 /// limited: memory stays bounded, and nobody is kept out by somebody else.
 #[derive(Debug)]
 pub struct CheckLimit {
+    /// The time one check takes up.
+    interval: Duration,
     sources: Box<[Source]>,
 }
 
-impl Default for CheckLimit {
-    fn default() -> Self {
+impl CheckLimit {
+    /// So many checks of each source in a second.
+    #[must_use]
+    pub fn per_second(rate: u32) -> Self {
         let nobody = Source {
             network: 0,
             through: Time::ZERO,
         };
         Self {
+            interval: Duration::from_secs(1) / rate,
             sources: vec![nobody; SOURCES].into_boxed_slice(),
         }
     }
-}
 
-impl CheckLimit {
     /// Whether a check from `ip` may be looked at now. One that is refused does not count.
     #[must_use]
     pub fn allow(&mut self, now: Time, ip: IpAddr) -> bool {
@@ -59,7 +66,7 @@ impl CheckLimit {
                 through: now,
             };
         }
-        let through = source.through.max(now) + INTERVAL;
+        let through = source.through.max(now) + self.interval;
         if through > now + AHEAD_MAX {
             return false;
         }
@@ -87,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_burst_then_a_rate() {
-        let mut limit = CheckLimit::default();
+        let mut limit = CheckLimit::per_second(200);
         let start = Time::from_millis(1000);
         assert_eq!(allowed(&mut limit, start, "192.0.2.1", 1000), 400);
         assert_eq!(allowed(&mut limit, start, "192.0.2.1", 1000), 0);
@@ -104,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_subscriber_of_ipv6_is_one_source() {
-        let mut limit = CheckLimit::default();
+        let mut limit = CheckLimit::per_second(200);
         let now = Time::from_millis(1000);
         let spread = (0..1000u32)
             .filter(|host| {

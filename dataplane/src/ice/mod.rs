@@ -8,10 +8,9 @@
 
 mod agent;
 mod candidate;
-mod check_limit;
+pub mod check_limit;
 mod consent;
 
 pub use agent::{Agent, Credentials, Ignored, Outcome};
 pub use candidate::{PAIRS_MAX, Path};
-pub use check_limit::CheckLimit;
 pub use consent::CONSENT_TIMEOUT;

@@ -1,7 +1,7 @@
 //! A core: one shard, one driver, and the loop that turns them.
 //!
 //! A turn: sleep until there is something, read the clock, feed datagrams, feed what other cores handed over, feed
-//! commands, run timers, send what came of it, tell the control thread. Every phase has a bound, so that neither a flood nor a
+//! commands, run timers, send what came of it, go on with handshakes, tell the control thread. Every phase has a bound, so that neither a flood nor a
 //! join storm starves the others; what is left over makes the next turn start without a sleep.
 //!
 //! To send a picture's first packet to hundreds takes longer than its others need to come: they are taken in between,
@@ -19,7 +19,9 @@ use kall_shared::link::{Request, Response, ToControl, ToData};
 use super::clock::{self, Clock};
 use super::counters::IoCounters;
 use super::crossing::Crossing;
-use super::limits::{COMMANDS_PER_TURN, DATAGRAMS_PER_TURN, LANE_RETRY, TRANSMITS_PER_TURN};
+use super::limits::{
+    COMMANDS_PER_TURN, DATAGRAMS_PER_TURN, HANDSHAKES_PER_TURN, LANE_RETRY, TRANSMITS_PER_TURN,
+};
 use super::load::LoadMeter;
 use super::outbox::Outbox;
 use super::receive::Incoming;
@@ -224,9 +226,12 @@ impl Core {
         let sending = self.clock.now();
         let (datagrams, drained) = self.forward(now, datagrams)?;
         let sent = self.clock.now();
+        let drained = drained && self.go_on_with_handshakes(sent);
+        let ended = self.clock.now();
         let dry = drained && datagrams < DATAGRAMS_PER_TURN;
+        let (sending, handshakes) = (sent.since(sending), ended.since(sent));
         self.shard
-            .note_load(sent, &self.load.end(sent, sent.since(sending), dry));
+            .note_load(ended, &self.load.end(ended, sending, handshakes, dry));
         self.hang_up();
         // Before it is told: what others are asked for next may rest on it.
         self.crossing.publish(&mut self.shard);
@@ -358,6 +363,16 @@ impl Core {
             }
         }
         Ok((taken, false))
+    }
+
+    /// Gives handshakes a little time, and sends what they say. Whether all of that was sent.
+    fn go_on_with_handshakes(&mut self, now: Time) -> bool {
+        let clock = &self.clock;
+        let done = self
+            .shard
+            .run_handshakes(now, || clock.now().since(now) < HANDSHAKES_PER_TURN);
+        // An answer has a few datagrams, and few answers are made in that time.
+        done == 0 || (0..TRANSMITS_PER_TURN).any(|_| !self.transmit(now))
     }
 
     /// Sends a batch of what the shard has ready; false when there is nothing.

@@ -6,6 +6,10 @@ use std::time::Duration;
 /// millisecond of work, so commands and timers never wait longer than that behind a flood.
 pub const DATAGRAMS_PER_TURN: usize = 256;
 
+/// How long a loop turn handles handshakes when there is media to send as well, or would like to; the one it is at may take as
+/// long again, since a signature or a key agreement takes a quarter of a millisecond.
+pub const HANDSHAKES_PER_TURN: Duration = Duration::from_micros(250);
+
 /// Commands a loop turn takes. A command may cost as much as ten packets (a session's memory, a page of
 /// a snapshot), so a join storm delays media by less than a millisecond.
 pub const COMMANDS_PER_TURN: usize = 16;

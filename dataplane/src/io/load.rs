@@ -45,8 +45,8 @@ impl LoadMeter {
         self.waited = self.waited.max(now.since(received));
     }
 
-    /// The turn ends; so long it was sending, and `dry`: nothing is left over.
-    pub(super) fn end(&mut self, now: Time, sending: Duration, dry: bool) -> Load {
+    /// The turn ends; so long it was sending, and after that busy with handshakes; `dry`: nothing is left over.
+    pub(super) fn end(&mut self, now: Time, sending: Duration, handshakes: Duration, dry: bool) -> Load {
         self.behind_since = if dry {
             None
         } else {
@@ -58,6 +58,7 @@ impl LoadMeter {
             delay: self.waited.max(behind),
             slept: self.slept,
             sending,
+            handshakes,
         }
     }
 }
@@ -80,22 +81,22 @@ mod tests {
         meter.begin(at(110), true);
         meter.took(at(110), at(108));
         meter.took(at(110), at(103));
-        let load = meter.end(at(112), ms(1), true);
+        let load = meter.end(at(112), ms(1), ms(0), true);
         assert_eq!((load.delay, load.slept, load.sending), (ms(7), ms(10), ms(1)));
         meter.begin(at(113), false);
-        assert_eq!(meter.end(at(114), ms(1), true).delay, Duration::ZERO);
+        assert_eq!(meter.end(at(114), ms(1), ms(0), true).delay, Duration::ZERO);
     }
 
     #[test]
     fn a_core_that_never_runs_dry_is_later_with_every_turn() {
         let mut meter = LoadMeter::new(at(100));
         meter.begin(at(110), true);
-        assert_eq!(meter.end(at(130), ms(9), false).delay, ms(20));
+        assert_eq!(meter.end(at(130), ms(9), ms(0), false).delay, ms(20));
         meter.begin(at(130), false);
-        assert_eq!(meter.end(at(150), ms(9), false).delay, ms(40));
+        assert_eq!(meter.end(at(150), ms(9), ms(0), false).delay, ms(40));
         meter.begin(at(150), false);
-        assert_eq!(meter.end(at(160), ms(9), true).delay, Duration::ZERO);
+        assert_eq!(meter.end(at(160), ms(9), ms(0), true).delay, Duration::ZERO);
         meter.begin(at(160), false);
-        assert_eq!(meter.end(at(170), ms(9), false).delay, ms(10));
+        assert_eq!(meter.end(at(170), ms(9), ms(0), false).delay, ms(10));
     }
 }

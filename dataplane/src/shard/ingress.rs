@@ -3,14 +3,12 @@
 //! Nothing is believed before it is authenticated: a datagram that fails leaves a counter and no
 //! other trace. State is created only for peers that a session was opened for.
 
-use kall_shared::link::{CloseReason, Event};
+use kall_shared::link::Event;
 use kall_shared::media::{Codec, Extension, Kind};
 
 use super::counters::Counters;
-use super::handshakes::{self, Waiting};
 use super::{Datagram, Shard, session_key, ufrag};
 use crate::address::TransportAddress;
-use crate::dtls::DtlsEvent;
 use crate::forward::inspect;
 use crate::forward::keyframe::Meanwhile;
 use crate::forward::publication::{Incoming, Taken};
@@ -21,7 +19,6 @@ use crate::session::downstream::Feedback;
 use crate::session::formats::Format;
 use crate::session::incoming::{Stream, Unmapped};
 use crate::session::outbox::Item;
-use crate::session::transport::Keyed;
 use crate::shard::slab::Key;
 use crate::shard::transmit::MAX_DATAGRAM;
 use crate::speakers::ONSET;
@@ -156,124 +153,12 @@ impl Shard {
         (id.core() == self.config.core).then(|| session_key(id))
     }
 
-    fn flow(&mut self, from: &TransportAddress) -> Option<Key> {
+    pub(super) fn flow(&mut self, from: &TransportAddress) -> Option<Key> {
         let key = self.flows.owner(from);
         if key.is_none() {
             self.counters.drop_unknown_tuple += 1;
         }
         key
-    }
-
-    fn on_dtls(&mut self, datagram: &Datagram<'_>) {
-        let Some(key) = self.flow(&datagram.from) else {
-            return;
-        };
-        let Some(session) = self.sessions.get_mut(key) else {
-            return;
-        };
-        let kept = session.handshakes_waiting < handshakes::OF_ONE_MAX
-            && self.handshakes.push(Waiting {
-                session: key,
-                from: datagram.from,
-                data: Box::from(&*datagram.data),
-            });
-        if kept {
-            session.handshakes_waiting += 1;
-        } else {
-            self.counters.drop_handshake_full += 1;
-        }
-    }
-
-    /// Handles some of the handshakes' datagrams that wait.
-    pub(super) fn run_handshakes(&mut self, now: Time) {
-        for _ in 0..handshakes::PER_TURN {
-            let Some(waiting) = self.handshakes.pop() else {
-                break;
-            };
-            self.run_handshake(now, &waiting);
-        }
-    }
-
-    fn run_handshake(&mut self, now: Time, waiting: &Waiting) {
-        let key = waiting.session;
-        let Some(session) = self.sessions.get_mut(key) else {
-            return;
-        };
-        session.handshakes_waiting -= 1;
-        let Some(dtls) = &mut session.transport.dtls else {
-            self.counters.drop_dtls += 1;
-            return;
-        };
-        dtls.handle_datagram(now, &waiting.data);
-        // The address may have been forgotten, or proved to be another's, since the datagram came from it.
-        let valid = self.flows.owner(&waiting.from) == Some(key);
-        if valid && session.transport.ice.on_handshake_packet(waiting.from) {
-            self.counters.path_changes += 1;
-            session.on_path_change(now);
-        }
-        self.after_dtls(now, key);
-    }
-
-    /// Sends what the handshake has to send and acts on what it found.
-    pub(super) fn after_dtls(&mut self, now: Time, key: Key) {
-        let mut scratch = [0; MAX_DATAGRAM];
-        loop {
-            let Some(session) = self.sessions.get_mut(key) else {
-                return;
-            };
-            let path = session.transport.path();
-            let Some(dtls) = &mut session.transport.dtls else {
-                break;
-            };
-            let Some(len) = dtls.poll_transmit(&mut scratch) else {
-                break;
-            };
-            if let Some((to, from)) = path {
-                self.push_control(&scratch[..len], to, from);
-            }
-        }
-        loop {
-            let Some(session) = self.sessions.get_mut(key) else {
-                return;
-            };
-            let Some(dtls) = &mut session.transport.dtls else {
-                break;
-            };
-            match dtls.poll_event() {
-                None => break,
-                Some(DtlsEvent::Connected(keys)) => {
-                    self.connect(now, key, Keyed::new(&keys));
-                }
-                Some(DtlsEvent::PeerClosed) => {
-                    self.close_session(now, key, CloseReason::PeerClosed);
-                    return;
-                }
-                Some(DtlsEvent::Failed(reason)) => {
-                    tracing::info!(session = %session.id, %reason, "DTLS failed");
-                    self.close_session(now, key, CloseReason::DtlsFailed);
-                    return;
-                }
-            }
-        }
-        self.reschedule(now, key);
-    }
-
-    /// Media may flow from here on.
-    pub(super) fn connect(&mut self, now: Time, key: Key, keyed: Keyed) {
-        let Some(session) = self.sessions.get_mut(key) else {
-            return;
-        };
-        let srtp_profile = keyed.profile.name().to_owned();
-        session.transport.keyed = Some(keyed);
-        session.outbox.open = true;
-        self.outgoing.event(Event::SessionConnected {
-            session: session.id,
-            srtp_profile,
-        });
-        // Slots were filled while the peer connected; what waited for a key frame asks now.
-        for slot in 0..session.slots.len() {
-            self.request_keyframe_for(now, key, slot);
-        }
     }
 
     fn count_refused(counters: &mut Counters, refused: Refused) {

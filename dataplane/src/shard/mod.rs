@@ -47,7 +47,7 @@ use crate::dtls;
 use crate::forward::allocator::Demand;
 use crate::forward::publication::{Publication, SourceIds};
 use crate::forward::slot::Slot;
-use crate::ice::CheckLimit;
+use crate::ice::check_limit::{self, CheckLimit};
 use crate::lane::Lanes;
 use crate::limits;
 use crate::session::Session;
@@ -159,7 +159,7 @@ impl Shard {
             rooms: Slab::new(limits::SESSIONS_PER_CORE),
             rooms_by_id: HashMap::new(),
             flows: Flows::default(),
-            check_limit: CheckLimit::default(),
+            check_limit: CheckLimit::per_second(check_limit::OF_NEWCOMERS),
             bare_limit: None,
             lanes: Lanes::default(),
             mirrors: Mirrors::default(),
@@ -210,7 +210,7 @@ impl Shard {
 
     /// Answers bare Binding requests from now on, as a STUN server does.
     pub fn answer_bare_stun(&mut self) {
-        self.bare_limit = Some(CheckLimit::default());
+        self.bare_limit = Some(CheckLimit::per_second(check_limit::OF_STRANGERS));
     }
 
     /// This core's part of the statistics.

@@ -24,7 +24,7 @@ const WINDOW_TURNS: u32 = 5;
 /// Between two levels upwards: what the first took away must show.
 const RAISE_SPACING: Duration = Duration::from_millis(300);
 
-/// Delay of a core that sleeps more than this is not made by its work, in percent.
+/// Delay of a core whose media leaves more than this of its time is not made by media, in percent.
 const SLEEPS_PERCENT: u32 = 20;
 
 /// Share of a core's work that goes into sealing and sending, in percent, below which shedding would not relieve it:
@@ -34,10 +34,10 @@ const SENDING_PERCENT: u32 = 33;
 /// How long the load is looked at before anything is given back or anybody is kept out.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// A core sleeps so much before a level is given back, in percent.
+/// Media leaves so much of a core's time before a level is given back, in percent.
 const ROOM_PERCENT: u32 = 20;
 
-/// A core that sleeps less takes no newcomers, in percent: where queues begin to grow.
+/// A core whose media leaves less takes no newcomers, in percent: where queues begin to grow.
 const FULL_PERCENT: u32 = 10;
 
 /// A level that has to be raised again so soon after it was lowered should not have been lowered.
@@ -55,6 +55,8 @@ pub struct Load {
     pub slept: Duration,
     /// How much of its work was sealing and sending.
     pub sending: Duration,
+    /// How much of it was for handshakes, which take what time media leaves.
+    pub handshakes: Duration,
 }
 
 /// Sums over turns.
@@ -66,6 +68,7 @@ struct Window {
     delay: Duration,
     slept: Duration,
     sending: Duration,
+    handshakes: Duration,
 }
 
 impl Window {
@@ -82,10 +85,13 @@ impl Window {
         self.delay = self.delay.min(load.delay);
         self.slept += load.slept;
         self.sending += load.sending;
+        self.handshakes += load.handshakes;
     }
 
-    fn sleeps(&self, now: Time, percent: u32) -> bool {
-        self.slept * 100 > now.since(self.since) * percent
+    /// Whether media leaves so much of the time, `percent`, to sleep or for those who come: a crowd at the door is no
+    /// sign that there is no room.
+    fn has_left(&self, now: Time, percent: u32) -> bool {
+        (self.slept + self.handshakes) * 100 > now.since(self.since) * percent
     }
 
     /// Whether what it does is to send, so that sending less would help.
@@ -154,7 +160,7 @@ impl Overload {
 
     fn close_window(&mut self, now: Time, settled: bool) {
         let window = std::mem::replace(&mut self.window, Window::begin(now));
-        if window.delay < TARGET || window.sleeps(now, SLEEPS_PERCENT) {
+        if window.delay < TARGET || window.has_left(now, SLEEPS_PERCENT) {
             return;
         }
         self.late = true;
@@ -179,11 +185,11 @@ impl Overload {
     fn close_period(&mut self, now: Time) {
         let period = self.period;
         self.full = if self.full {
-            !period.sleeps(now, ROOM_PERCENT)
+            !period.has_left(now, ROOM_PERCENT)
         } else {
-            !period.sleeps(now, FULL_PERCENT) && period.sends(now)
+            !period.has_left(now, FULL_PERCENT) && period.sends(now)
         };
-        let has_room = !self.late && period.sleeps(now, ROOM_PERCENT);
+        let has_room = !self.late && period.has_left(now, ROOM_PERCENT);
         let calm = if has_room { self.calm + 1 } else { 0 };
         self.look_anew(now);
         self.calm = calm;
@@ -229,6 +235,7 @@ mod tests {
         delay: Duration::from_millis(40),
         slept: Duration::ZERO,
         sending: Duration::from_millis(8),
+        handshakes: Duration::ZERO,
     };
 
     /// One that works half of the time.
@@ -236,6 +243,7 @@ mod tests {
         delay: Duration::from_micros(200),
         slept: Duration::from_millis(5),
         sending: Duration::from_millis(4),
+        handshakes: Duration::ZERO,
     };
 
     impl Core {
@@ -370,6 +378,19 @@ mod tests {
         assert!(core.overload.refuses());
         core.turns(HALF, 2_000);
         assert!(!core.overload.refuses());
+    }
+
+    #[test]
+    fn a_crowd_at_the_door_shuts_it_for_nobody() {
+        let mut core = Core::new();
+        // Never asleep and always late, but media takes half of the time.
+        let crowded = Load {
+            sending: ms(5),
+            handshakes: ms(4),
+            ..SATURATED
+        };
+        core.turns(crowded, 20_000);
+        assert_eq!((core.overload.level(), core.overload.refuses()), (0, false));
     }
 
     #[test]

@@ -45,7 +45,6 @@ impl Shard {
             self.reschedule(now, key);
         }
         self.due = due;
-        self.run_handshakes(now);
     }
 
     /// Plans a session's next wake-up, if it is earlier than the one planned.

@@ -352,7 +352,7 @@ mod tests {
         let mut sessions = 0;
         let mut tracks = 0;
         for member in members.values() {
-            for session in &member.session {
+            if let Some(session) = &member.session {
                 sessions += 1;
                 assert_eq!(members.owner(session.id), Some(&member.identity));
                 for track in &session.tracks {

@@ -218,6 +218,7 @@ impl World {
             }
             self.now = due;
             self.shard.handle_timeout(due);
+            self.shard.run_handshakes(due, || true);
             self.gather();
         }
         panic!("timers never rest");

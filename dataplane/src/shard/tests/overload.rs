@@ -14,6 +14,7 @@ const LATE: Load = Load {
     delay: Duration::from_millis(30),
     slept: Duration::ZERO,
     sending: Duration::from_millis(FRAME),
+    handshakes: Duration::ZERO,
 };
 
 /// A turn of a core that sleeps most of the time.
@@ -21,6 +22,7 @@ const CALM: Load = Load {
     delay: Duration::ZERO,
     slept: Duration::from_millis(FRAME - 2),
     sending: Duration::from_millis(1),
+    handshakes: Duration::ZERO,
 };
 
 /// Turns until the core sheds so much; each of them is a `turn` of the world.
