@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -169,12 +170,10 @@ enum Command {
 
 impl Common {
     fn pinning(&self) -> Pinning {
-        let cpus = if self.cpus.is_empty() {
-            affinity::available()
-        } else {
-            self.cpus.clone()
-        };
-        Pinning::of(&cpus, self.cores)
+        // Asked once: in the runs after the first this thread keeps off some of them.
+        static ALL: LazyLock<Vec<usize>> = LazyLock::new(affinity::available);
+        let cpus = if self.cpus.is_empty() { &ALL } else { &self.cpus };
+        Pinning::of(cpus, self.cores)
     }
 
     async fn plan(&self) -> Result<Plan, String> {

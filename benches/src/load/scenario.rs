@@ -461,6 +461,7 @@ impl Crowd {
 /// # Errors
 /// What kept it from being measured.
 pub async fn run(scenario: &Scenario, plan: &Plan) -> Result<Report, String> {
+    affinity::keep_off(&plan.pinning.dataplane);
     let server = match &plan.target {
         Some(_) => None,
         None => Some(Server::start(&plan.pinning).await?),

@@ -20,7 +20,7 @@ use super::clock::{self, Clock};
 use super::counters::IoCounters;
 use super::crossing::Crossing;
 use super::limits::{
-    COMMANDS_PER_TURN, DATAGRAMS_PER_TURN, HANDSHAKES_PER_TURN, LANE_RETRY, TRANSMITS_PER_TURN,
+    COMMANDS_PER_TURN, COMMANDS_TIME, DATAGRAMS_PER_TURN, HANDSHAKES_PER_TURN, LANE_RETRY, TRANSMITS_PER_TURN,
 };
 use super::load::LoadMeter;
 use super::outbox::Outbox;
@@ -312,6 +312,7 @@ impl Core {
         }
     }
 
+    /// How many there were, the most there may be when more are left; and whether the loop goes on.
     fn take_commands(&mut self, now: Time) -> (usize, Flow) {
         for count in 0..COMMANDS_PER_TURN {
             match self.commands.try_recv() {
@@ -321,6 +322,9 @@ impl Core {
                         self.shard.handle_lanes(now, lane::ENTRIES);
                     }
                     self.shard.handle_command(now, request);
+                    if self.clock.now().since(now) > COMMANDS_TIME {
+                        return (COMMANDS_PER_TURN, Flow::Continue);
+                    }
                 }
                 Ok(Command::Stop(sessions)) => {
                     self.close(now, sessions);

@@ -10,9 +10,12 @@ pub const DATAGRAMS_PER_TURN: usize = 256;
 /// long again, since a signature or a key agreement takes a quarter of a millisecond.
 pub const HANDSHAKES_PER_TURN: Duration = Duration::from_micros(250);
 
-/// Commands a loop turn takes. A command may cost as much as ten packets (a session's memory, a page of
-/// a snapshot), so a join storm delays media by less than a millisecond.
+/// Commands a loop turn takes at the most.
 pub const COMMANDS_PER_TURN: usize = 16;
+
+/// How long a loop turn takes commands: one may cost as much as some ten packets (a session's memory, a page of a
+/// snapshot).
+pub const COMMANDS_TIME: Duration = Duration::from_micros(250);
 
 /// Batches a loop turn sends, each up to 256 runs: more than all answers to a turn's datagrams need.
 pub const TRANSMITS_PER_TURN: usize = 32;

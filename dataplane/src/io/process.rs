@@ -17,7 +17,7 @@ use super::limits::{ARRIVAL_QUEUE, CORE_MESSAGE_QUEUE};
 use super::tcp::gate::{self, Door, GateCounters};
 use super::thread::{self, CoreSetup, IoKind};
 use super::udp::UdpSocket;
-use super::{addresses, panic, signals, uring};
+use super::{addresses, affinity, panic, signals, uring};
 use crate::config::{Config, IoChoice};
 use crate::dtls;
 use crate::lane::{self, Lanes};
@@ -29,6 +29,7 @@ use crate::shard::ShardConfig;
 /// Why it could not start. Once it serves it does not fail: it ends, or aborts on a bug.
 pub fn run(config: &Config) -> io::Result<End> {
     panic::install();
+    affinity::keep_off(&config.cpus);
     signals::leave_session();
     let signals = signals::listen()?;
     // First of all, so that of two processes only one goes on to take ports.

@@ -170,7 +170,7 @@ impl Shard {
         let may_rise = now >= session.downstream.risen_at + rtt + RISE_SPACING;
         for (index, slot) in session.slots.iter().enumerate() {
             let given = (&self.publications, &self.shedding);
-            if let Some(demand) = demand_of(now, index as u8, slot, given, may_rise) {
+            if let Some(demand) = demand_of(now, (key, index as u8), slot, given, may_rise) {
                 demands.push(demand);
             }
         }
@@ -344,7 +344,7 @@ impl Shard {
 /// What one slot could use; none when it is to be given nothing.
 fn demand_of(
     now: Time,
-    index: u8,
+    (viewer, index): (Key, u8),
     slot: &Slot,
     (publications, shedding): (&Slab<Publication>, &Shedding),
     may_rise: bool,
@@ -358,7 +358,7 @@ fn demand_of(
         return None;
     }
     let mut demand = Demand::new(index, slot.wish.priority);
-    match shedding.share(occupant, publication.source, &slot.wish) {
+    match shedding.share(occupant, publication.source, viewer, &slot.wish) {
         Some(cap) => publication.view().fill(now, &slot.wish, cap, &mut demand),
         None => demand.capped = true,
     }

@@ -1,7 +1,8 @@
 //! What a core that is past saturation takes away, in which order, and how that reaches everybody.
 //!
-//! First pictures per second, then large layers, then the video of those whom the fewest watch; never sound. A shared
-//! screen goes last of all, and before it whatever somebody asked for before other pictures. What is taken away acts where
+//! First pictures per second, then large layers, then the video of those whom the fewest watch; never sound. A camera that
+//! a good part of all watch is taken from one part of them after the other, or a single one would go dark for everybody
+//! at once. A shared screen goes last of all, and before it whatever somebody asked for before other pictures. What is taken away acts where
 //! shares are given: the publisher of a layer that nobody takes any more is told to stop it, so that it costs nothing on
 //! its way in either.
 //!
@@ -28,15 +29,23 @@ const SMALLER: u8 = 2;
 const SMALLEST: u8 = 3;
 /// Of every screen too.
 const SMALLEST_SCREENS: u8 = 4;
-/// Nothing of the quarter of all cameras that the fewest watch; each level after it takes another quarter.
+/// Nothing of the cameras that the fewest watch, as many as make a quarter of what is watched; each level after it takes
+/// another quarter.
 const QUARTER: u8 = 5;
 /// Nothing of any camera, but what somebody asked for first.
 const CAMERAS: u8 = QUARTER + QUARTERS - 1;
 /// Nothing of any video.
 const VIDEO: u8 = CAMERAS + 1;
 
-/// Parts that tracks are divided into by how many watch them.
+/// Parts that what is watched is divided into, by how many watch the same.
 const QUARTERS: u8 = 4;
+
+/// Parts that those who watch the same camera are divided into.
+const PARTS: u8 = 16;
+
+/// Of those who watch a camera, how many parts of [`PARTS`] lose it with the first quarter, with the first two and with the
+/// first three.
+type Held = [u8; QUARTERS as usize - 1];
 
 /// Places of sessions looked at in one turn: some hundred microseconds, a small part of a turn that is late.
 const PLACES_PER_TURN: u32 = 64;
@@ -48,8 +57,8 @@ const RANK_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Shedding {
     overload: Overload,
-    /// From which level on a camera is held back.
-    ranked: HashMap<Key, u8>,
+    /// From whom cameras are held back.
+    ranked: HashMap<Key, Held>,
     /// When that is worked out again.
     rank_at: Time,
     /// The next place whose session chooses anew; none when all have.
@@ -80,10 +89,16 @@ impl Shedding {
         self.changed_at
     }
 
-    /// The most that a receiver with this wish may have of a track; none: nothing of it.
-    pub(super) fn share(&self, publication: Key, source: Source, wish: &SlotWish) -> Option<Cap> {
+    /// The most that a viewer with this wish may have of a track; none: nothing of it.
+    pub(super) fn share(
+        &self,
+        publication: Key,
+        source: Source,
+        viewer: Key,
+        wish: &SlotWish,
+    ) -> Option<Cap> {
         let level = self.overload.level();
-        if level >= self.holds_from(publication, source, wish) {
+        if level >= self.holds_from(publication, source, viewer, wish) {
             return None;
         }
         let ranks_off = match level {
@@ -98,14 +113,39 @@ impl Shedding {
         })
     }
 
-    fn holds_from(&self, publication: Key, source: Source, wish: &SlotWish) -> u8 {
+    fn holds_from(&self, publication: Key, source: Source, viewer: Key, wish: &SlotWish) -> u8 {
         if source == Source::Screen {
             return VIDEO;
         }
         // What has come since the last look is taken for watched.
-        let own = self.ranked.get(&publication).copied().unwrap_or(CAMERAS);
-        own + u8::from(wish.priority > SlotWish::PRIORITY)
+        let held = self.ranked.get(&publication).copied().unwrap_or_default();
+        let own = part_of(viewer);
+        let quarters = held.iter().filter(|parts| own >= **parts).count();
+        QUARTER + quarters as u8 + u8::from(wish.priority > SlotWish::PRIORITY)
     }
+}
+
+/// In which part of those who watch the same camera somebody is: always the same, whatever else happens.
+fn part_of(viewer: Key) -> u8 {
+    // Fibonacci hashing spreads those who came one after the other.
+    let spread = viewer.index.wrapping_mul(0x9e37_79b1);
+    (spread >> 16) as u8 % PARTS
+}
+
+/// From whom a camera is held back that `count` watch, where `before` watch others that fewer watch, of `all`.
+fn held(before: usize, count: usize, all: usize) -> Held {
+    let parts = usize::from(PARTS);
+    std::array::from_fn(|quarter| {
+        let edge = all * (quarter + 1);
+        let quarters = usize::from(QUARTERS);
+        if count * quarters <= all {
+            // As a whole, so that its publisher can stop it.
+            let middle = (2 * before + count) * quarters;
+            return if middle < 2 * edge { PARTS } else { 0 };
+        }
+        let own = edge.saturating_sub(before * quarters).min(count * quarters);
+        ((own * parts + count * 2) / (count * quarters)) as u8
+    })
 }
 
 impl Shard {
@@ -164,17 +204,48 @@ impl Shard {
             .map(|(key, publication)| (publication.subscribers.len(), key))
             .collect();
         watched.sort_unstable();
-        let count = watched.len();
-        let level = |place: usize| QUARTER + (place * usize::from(QUARTERS) / count) as u8;
-        let ranked = watched
-            .iter()
-            .enumerate()
-            .map(|(place, (_, key))| (*key, level(place)))
-            .collect();
+        let all = watched.iter().map(|(count, _)| count).sum();
+        let mut before = 0;
+        let ranked = watched.iter().map(|(count, key)| {
+            let held = held(before, *count, all);
+            before += count;
+            (*key, held)
+        });
+        let ranked = ranked.collect();
         let changed = std::mem::replace(&mut self.shedding.ranked, ranked) != self.shedding.ranked;
         self.shedding.rank_at = now + RANK_INTERVAL;
         if changed {
             self.choose_anew_by_turns(now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_only_camera_goes_dark_for_a_quarter_at_a_time() {
+        assert_eq!(held(0, 1000, 1000), [4, 8, 12]);
+        assert_eq!(held(0, 3, 3), [4, 8, 12]);
+        // Those who came one after the other are in all parts alike.
+        let mut parts = [0; PARTS as usize];
+        for index in 0..1600 {
+            parts[usize::from(part_of(Key { index, epoch: 1 }))] += 1;
+        }
+        assert!(parts.iter().all(|count| (90..=110).contains(count)), "{parts:?}");
+    }
+
+    #[test]
+    fn cameras_that_few_watch_go_as_a_whole() {
+        let eight: Vec<Held> = (0..8).map(|place| held(place * 10, 10, 80)).collect();
+        let levels: Vec<usize> = eight
+            .iter()
+            .map(|held| held.iter().filter(|parts| **parts == 0).count())
+            .collect();
+        assert_eq!(levels, [0, 0, 1, 1, 2, 2, 3, 3]);
+        // Beside one that nearly all watch they go first, and then a part of that one.
+        assert_eq!(held(0, 5, 100), [16, 16, 16]);
+        assert_eq!(held(5, 95, 100), [3, 8, 12]);
     }
 }
