@@ -114,6 +114,10 @@ const ALIGN_SILENCE: Duration = Duration::from_millis(300);
 /// After a pause, how far behind the elapsed time the sender reports' statement is still believed.
 const RESUME_BEHIND_MAX: Duration = Duration::from_millis(200);
 
+/// A source that is further than its entry point by more has jumped: that says nothing of when the entry point was
+/// due.
+const REPAIRED_WITHIN: Duration = Duration::from_secs(2);
+
 /// How far ahead of the elapsed time a sender report's statement is believed.
 const AHEAD_MAX: Duration = Duration::from_secs(2);
 
@@ -125,6 +129,8 @@ struct Target {
     source: SourceId,
     relation: Relation,
     refused_since: Option<Time>,
+    /// Timestamp and arrival of its newest packet.
+    newest: Option<(i64, Time)>,
 }
 
 /// The newest packet sent, in the slot's own numbers.
@@ -196,7 +202,16 @@ impl Rewriter {
             source,
             relation,
             refused_since: None,
+            newest: None,
         });
+    }
+
+    /// How far the awaited source is when its entry point is rewritten: one that was lost and sent again comes after
+    /// what follows it.
+    pub fn awaited_is_at(&mut self, newest: &PacketMeta) {
+        if let Some(target) = &mut self.target {
+            target.newest = Some((newest.ts, newest.arrival));
+        }
     }
 
     /// Nothing feeds the slot any more: emptied, muted or paused. Counters run on from here when it is fed again.
@@ -349,7 +364,8 @@ impl Rewriter {
         let Some(last) = self.last else {
             return Some(self.first_ts);
         };
-        let elapsed = self.elapsed_ts(now)?;
+        // How long its repair took is no part of the source's time.
+        let elapsed = self.elapsed_ts(self.due(now, target, meta))?;
         let reference = (target.relation == Relation::SameTrack)
             .then(|| self.reference_ts(target.source, meta.ts, sr))
             .flatten()
@@ -373,6 +389,19 @@ impl Rewriter {
             Some(ts) if ts > last.ts && elapsed - ts <= self.ticks(RESUME_BEHIND_MAX) => ts,
             _ => elapsed,
         })
+    }
+
+    /// When an entry point that arrived `now` would have, had it come before what follows it.
+    fn due(&self, now: Time, target: Target, meta: &PacketMeta) -> Time {
+        let Some((ts, arrival)) = target.newest else {
+            return now;
+        };
+        let ahead = ts.wrapping_sub(meta.ts);
+        if !(0..=self.ticks(REPAIRED_WITHIN)).contains(&ahead) {
+            return now;
+        }
+        let ahead = ahead.unsigned_abs() * 1_000_000_000 / u64::from(self.clock_rate);
+        now.min(Time::from_nanos(arrival.as_nanos().saturating_sub(ahead)))
     }
 
     /// Where the timestamps would be if the stream had gone on: always above the last one.

@@ -497,6 +497,12 @@ impl Slot {
         }
         // Its time is that of its arrival: how long it waited for the path is no part of its stream.
         let sr = stream.recv.sr_pair();
+        if meta.keyframe_start
+            && self.rewriter.awaited() == Some(source)
+            && let Some((newest, _)) = stream.ring.highest().and_then(|seq| stream.ring.get(seq))
+        {
+            self.rewriter.awaited_is_at(newest);
+        }
         let mut out = self.rewriter.rewrite(meta.arrival, source, meta, sr)?;
         if out.switched {
             self.enter_spatial(source, stream.scalable, meta, aim);

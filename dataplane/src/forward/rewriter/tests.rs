@@ -291,6 +291,57 @@ fn a_pause_of_the_same_source_keeps_its_timeline() {
 }
 
 #[test]
+fn how_long_an_entry_point_was_repaired_is_no_part_of_its_time() {
+    let follows = |millis: u64, ts: i64| PacketMeta {
+        arrival: at(millis),
+        ..frame(20, ts)
+    };
+    let late = |newest: Option<PacketMeta>| {
+        let mut rewriter = video();
+        rewriter.switch(A, Relation::OtherTrack);
+        rewriter.rewrite(at(0), A, &key(10, 0), None).unwrap();
+        rewriter.stop();
+        rewriter.switch(A, Relation::SameTrack);
+        if let Some(newest) = newest {
+            rewriter.awaited_is_at(&newest);
+        }
+        // Sent after half a second, and there a quarter later.
+        let out = rewriter.rewrite(at(750), A, &key(15, 45_000), None).unwrap();
+        i64::from(out.timestamp) - 1_000_000
+    };
+    assert_eq!(late(None), 67_500, "as if its clock had stood still");
+    let overtaken = follows(740, 45_000 + 240 * 90);
+    assert_eq!(late(Some(overtaken)), 45_000);
+    // Of its own picture.
+    assert_eq!(late(Some(follows(503, 45_000))), 45_000);
+    // What came with it says nothing against its arrival.
+    assert_eq!(late(Some(follows(760, 45_000))), 67_500);
+    let jumped = follows(740, 45_000 + 3 * 90_000);
+    assert_eq!(late(Some(jumped)), 67_500);
+    let restarted = follows(740, -1);
+    assert_eq!(late(Some(restarted)), 67_500);
+}
+
+#[test]
+fn another_track_begins_where_its_entry_point_was_due() {
+    let mut rewriter = video();
+    rewriter.switch(A, Relation::OtherTrack);
+    rewriter.rewrite(at(0), A, &key(10, 0), None).unwrap();
+    rewriter.switch(B, Relation::OtherTrack);
+    rewriter.awaited_is_at(&PacketMeta {
+        arrival: at(400),
+        ..frame(509, 777 + 9 * FPS_TICKS)
+    });
+    let out = rewriter.rewrite(at(405), B, &key(500, 777), None).unwrap();
+    assert_eq!(out.timestamp, 1_009_000, "100 ms after, and not 405");
+    // What follows comes in its own time.
+    let out = rewriter
+        .rewrite(at(433), B, &frame(510, 777 + 10 * FPS_TICKS), None)
+        .unwrap();
+    assert_eq!(out.timestamp, 1_009_000 + 30_000);
+}
+
+#[test]
 fn picture_ids_go_on_over_a_change_of_track() {
     let ids = |id: i64, tl0: u8, keyidx: u8, meta: PacketMeta| PacketMeta {
         picture_id: Some(id),

@@ -221,6 +221,10 @@ impl Call {
 
     /// What a slot does with a packet.
     fn arrive(&mut self, now: u64, index: usize, meta: PacketMeta) {
+        let meta = PacketMeta {
+            arrival: at(now),
+            ..meta
+        };
         self.sources[index].arrived.insert(meta.seq, meta);
         if self.offer(now, index, &meta) {
             let later: Vec<PacketMeta> = self.sources[index]
@@ -254,6 +258,11 @@ impl Call {
                     return false;
                 }
             }
+        }
+        if self.rewriter.awaited() == Some(id)
+            && let Some((_, newest)) = self.sources[index].arrived.last_key_value()
+        {
+            self.rewriter.awaited_is_at(newest);
         }
         let Ok(out) = self.rewriter.rewrite(at(now), id, &marked, sr.as_ref()) else {
             return false;
