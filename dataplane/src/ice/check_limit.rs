@@ -17,6 +17,11 @@ pub const OF_NEWCOMERS: u32 = 2_000;
 /// Questions for one's own address, of one source, in a second.
 pub const OF_STRANGERS: u32 = 200;
 
+/// Checks of one session from addresses that it has not proved yet, in a second: many times what a client with a dozen
+/// addresses sends. Whoever knows the user fragment of one session gets no more than that looked at, from as many sources
+/// as he likes.
+const OF_A_SESSION: u16 = 100;
+
 /// How far ahead a source may be: what it may ask in this time it may ask at once.
 const AHEAD_MAX: Duration = Duration::from_secs(2);
 
@@ -75,6 +80,26 @@ impl CheckLimit {
     }
 }
 
+/// The checks of one session from addresses that it has not proved yet.
+#[derive(Debug, Default)]
+pub struct Unproved {
+    since: Time,
+    count: u16,
+}
+
+impl Unproved {
+    /// Whether another one may be looked at now. One that is refused does not count.
+    #[must_use]
+    pub fn allow(&mut self, now: Time) -> bool {
+        if now.since(self.since) >= Duration::from_secs(1) {
+            *self = Self { since: now, count: 0 };
+        }
+        let allowed = self.count < OF_A_SESSION;
+        self.count += u16::from(allowed);
+        allowed
+    }
+}
+
 /// What one subscriber has: an IPv4 address, or 64 bits of IPv6 (RFC 6177).
 fn network(ip: IpAddr) -> u64 {
     match ip.to_canonical() {
@@ -107,6 +132,17 @@ mod tests {
         );
         let rested = later + Duration::from_secs(60);
         assert_eq!(allowed(&mut limit, rested, "192.0.2.1", 1000), 400);
+    }
+
+    #[test]
+    fn a_session_takes_so_many_in_a_second() {
+        let mut unproved = Unproved::default();
+        let start = Time::from_millis(5_000);
+        assert_eq!((0..1000).filter(|_| unproved.allow(start)).count(), 100);
+        let later = start + Duration::from_millis(999);
+        assert!(!unproved.allow(later));
+        let next = start + Duration::from_secs(1);
+        assert_eq!((0..1000).filter(|_| unproved.allow(next)).count(), 100);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Which CPUs the process may use, pinning a thread to one, and keeping the others away from it.
 
+use std::sync::OnceLock;
+
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tracing::{debug, warn};
 
@@ -13,12 +15,19 @@ pub fn available() -> Vec<usize> {
         .collect()
 }
 
+/// Where the process ran before [`keep_off`].
+static ORIGINAL: OnceLock<CpuSet> = OnceLock::new();
+
 /// Pins the calling thread to `cpu`. A CPU that is not there or not allowed costs speed, not
 /// correctness: a warning, and the thread floats.
 pub fn pin(cpu: usize) {
     // By the configured id: the crate's own list leaves out isolated CPUs, which are the best ones.
     if !core_affinity::set_for_current(core_affinity::CoreId { id: cpu }) {
         warn!(cpu, "can't pin the core's thread to this CPU; it floats");
+        // Over all of them, not over those that are left for threads beside the cores.
+        if let Some(original) = ORIGINAL.get() {
+            let _ = sched_setaffinity(None, original);
+        }
     }
 }
 
@@ -26,6 +35,7 @@ pub fn pin(cpu: usize) {
 /// else's turn is over is milliseconds late with everybody's media. Where there is no other CPU nothing changes.
 pub fn keep_off(cpus: &[usize]) {
     let outcome = sched_getaffinity(None).and_then(|mut others| {
+        ORIGINAL.get_or_init(|| others);
         for &cpu in cpus.iter().filter(|cpu| **cpu < CpuSet::MAX_CPU) {
             others.unset(cpu);
         }

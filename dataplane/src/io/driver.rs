@@ -218,7 +218,7 @@ impl Core {
         self.driver.counters().loop_turns += 1;
         let datagrams = self.receive(now, DATAGRAMS_PER_TURN) + self.receive_frames(now, slept)?;
         let relayed = self.shard.handle_lanes(now, ENTRIES_PER_TURN);
-        let (commands, flow) = self.take_commands(now);
+        let flow = self.take_commands(now);
         if self.shard.poll_deadline() <= now {
             self.shard.handle_timeout(now);
         }
@@ -226,7 +226,7 @@ impl Core {
         let sending = self.clock.now();
         let (datagrams, drained) = self.forward(now, datagrams)?;
         let sent = self.clock.now();
-        let drained = drained && self.go_on_with_handshakes(sent);
+        let drained = self.go_on_with_handshakes(sent, drained) && drained;
         let ended = self.clock.now();
         let dry = drained && datagrams < DATAGRAMS_PER_TURN;
         let (sending, handshakes) = (sent.since(sending), ended.since(sent));
@@ -238,7 +238,7 @@ impl Core {
         self.report();
         self.busy = datagrams >= DATAGRAMS_PER_TURN
             || relayed >= ENTRIES_PER_TURN
-            || commands >= COMMANDS_PER_TURN
+            || !self.commands.is_empty()
             || !drained
             || self.driver.take_woken();
         if flow == Flow::Stop {
@@ -312,8 +312,8 @@ impl Core {
         }
     }
 
-    /// How many there were, the most there may be when more are left; and whether the loop goes on.
-    fn take_commands(&mut self, now: Time) -> (usize, Flow) {
+    fn take_commands(&mut self, now: Time) -> Flow {
+        let began = self.clock.now();
         for count in 0..COMMANDS_PER_TURN {
             match self.commands.try_recv() {
                 Ok(Command::Request(request)) => {
@@ -322,20 +322,20 @@ impl Core {
                         self.shard.handle_lanes(now, lane::ENTRIES);
                     }
                     self.shard.handle_command(now, request);
-                    if self.clock.now().since(now) > COMMANDS_TIME {
-                        return (COMMANDS_PER_TURN, Flow::Continue);
+                    if self.clock.now().since(began) > COMMANDS_TIME {
+                        return Flow::Continue;
                     }
                 }
                 Ok(Command::Stop(sessions)) => {
                     self.close(now, sessions);
-                    return (count, Flow::Stop);
+                    return Flow::Stop;
                 }
-                Err(TryRecvError::Empty) => return (count, Flow::Continue),
+                Err(TryRecvError::Empty) => return Flow::Continue,
                 // The control thread is gone, and with it every way to be told anything.
-                Err(TryRecvError::Disconnected) => return (count, Flow::Stop),
+                Err(TryRecvError::Disconnected) => return Flow::Stop,
             }
         }
-        (COMMANDS_PER_TURN, Flow::Continue)
+        Flow::Continue
     }
 
     fn close(&mut self, now: Time, sessions: Vec<SessionId>) {
@@ -369,12 +369,13 @@ impl Core {
         Ok((taken, false))
     }
 
-    /// Gives handshakes a little time, and sends what they say. Whether all of that was sent.
-    fn go_on_with_handshakes(&mut self, now: Time) -> bool {
+    /// Gives handshakes a little time, or as little as can be when there is more to do than can be done, and sends what they
+    /// say. Whether all of that was sent.
+    fn go_on_with_handshakes(&mut self, now: Time, at_leisure: bool) -> bool {
         let clock = &self.clock;
         let done = self
             .shard
-            .run_handshakes(now, || clock.now().since(now) < HANDSHAKES_PER_TURN);
+            .run_handshakes(now, || at_leisure && clock.now().since(now) < HANDSHAKES_PER_TURN);
         // An answer has a few datagrams, and few answers are made in that time.
         done == 0 || (0..TRANSMITS_PER_TURN).any(|_| !self.transmit(now))
     }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use crate::address::{ConnectionId, TransportAddress};
 use crate::dtls::Dtls;
-use crate::ice;
+use crate::ice::{self, check_limit::Unproved};
 use crate::io::prefetch::prefetch;
 use crate::limits;
 use crate::srtp::{Inbound, Outbound, Profile, SessionKeys};
@@ -41,6 +41,8 @@ impl Keyed {
 pub struct Transport {
     /// Which addresses the peer has, and which one to use.
     pub ice: ice::Agent,
+    /// Bounds what strangers may ask of it.
+    pub unproved: Unproved,
     /// The handshake, and close_notify after it; none where a simulation brings keys.
     pub dtls: Option<Box<Dtls>>,
     /// Present once the peer has proven its certificate.
@@ -65,6 +67,7 @@ impl Transport {
     pub fn new(ice: ice::Agent, dtls: Box<Dtls>, now: Time) -> Self {
         Self {
             ice,
+            unproved: Unproved::default(),
             dtls: Some(dtls),
             keyed: None,
             room: None,

@@ -91,7 +91,9 @@ impl Shard {
             return;
         };
         let known = self.flows.owner(&datagram.from) == Some(key);
-        if !known && !self.check_limit.allow(now, datagram.from.ip()) {
+        let allowed =
+            known || self.check_limit.allow(now, datagram.from.ip()) && session.transport.unproved.allow(now);
+        if !allowed {
             self.counters.drop_stun_rate += 1;
             return;
         }

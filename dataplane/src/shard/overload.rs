@@ -55,7 +55,7 @@ pub struct Load {
     pub slept: Duration,
     /// How much of its work was sealing and sending.
     pub sending: Duration,
-    /// How much of it was for handshakes, which take what time media leaves.
+    /// How much of it was for handshakes, which take what time media leaves as long as that is not late.
     pub handshakes: Duration,
 }
 
@@ -85,7 +85,10 @@ impl Window {
         self.delay = self.delay.min(load.delay);
         self.slept += load.slept;
         self.sending += load.sending;
-        self.handshakes += load.handshakes;
+        // In a late turn they took their time from media.
+        if load.delay < TARGET {
+            self.handshakes += load.handshakes;
+        }
     }
 
     /// Whether media leaves so much of the time, `percent`, to sleep or for those who come: a crowd at the door is no
@@ -383,14 +386,25 @@ mod tests {
     #[test]
     fn a_crowd_at_the_door_shuts_it_for_nobody() {
         let mut core = Core::new();
-        // Never asleep and always late, but media takes half of the time.
+        // Never asleep, but media takes half of the time and is not late.
         let crowded = Load {
+            delay: ms(2),
             sending: ms(5),
             handshakes: ms(4),
             ..SATURATED
         };
         core.turns(crowded, 20_000);
         assert_eq!((core.overload.level(), core.overload.refuses()), (0, false));
+        // Where they make it late there is no time left.
+        let late = Load {
+            delay: ms(20),
+            ..crowded
+        };
+        core.turns(late, 2_000);
+        assert!(core.overload.level() > 0);
+        let level = core.overload.level();
+        core.turns(late, 20_000);
+        assert!(core.overload.level() >= level);
     }
 
     #[test]

@@ -137,6 +137,7 @@ impl Room {
             return Ok(());
         }
         self.members.set_role(whom, role);
+        self.announce_promoted(whom);
         let now = self.present(whom)?.permissions();
         let changed = |permissions| ServerMessage::RoleChanged {
             identity: whom.to_string(),
@@ -161,6 +162,21 @@ impl Room {
         self.offer_host();
         tracing::info!(room = %self.id, identity = %whom, ?role, by, "role");
         Ok(())
+    }
+
+    /// Who was only counted as a viewer is told of by name on stage.
+    fn announce_promoted(&mut self, whom: &Identity) {
+        let Some(member) = self.members.get_mut(whom) else {
+            return;
+        };
+        if member.announced || member.role == Role::Viewer {
+            return;
+        }
+        member.announced = true;
+        let (place, name, role) = (member.place.clone(), member.name.clone(), member.role);
+        let identity = whom.to_string();
+        let joined = ServerMessage::ParticipantJoined { identity, name, role };
+        self.broadcast_in(&place, Some(whom), joined);
     }
 
     /// What somebody may not do any more ends at once, whatever its client goes on sending.

@@ -50,11 +50,12 @@ impl Room {
         let limit = self.context.config.room.presence_limit as usize;
         let here = |member: &&Member| member.identity != *identity && member.place == place;
         let speakers = self.members.on_stage().filter(here);
+        // Of others nobody is told when they go.
         let viewers = self
             .members
             .values()
             .filter(here)
-            .filter(|member| member.role == Role::Viewer);
+            .filter(|member| member.role == Role::Viewer && member.announced);
         speakers.chain(viewers).take(limit).map(Member::public).collect()
     }
 

@@ -6,6 +6,7 @@ use kall_shared::signalling::ServerMessage;
 
 use super::member::{Member, Session};
 use super::slots::{self, Candidate};
+use super::subscriptions::{Offered, seen_by};
 use super::{Room, wish};
 use crate::domain::outbox::{Topic, encode};
 
@@ -52,10 +53,14 @@ impl Room {
         for player in players.map(|player| player.identity.clone()).collect::<Vec<_>>() {
             self.fill_slots(&player);
         }
+        let offered = self.offered(Kind::Video);
         let Some(camera) = self.camera_of(speaker) else {
             return;
         };
-        let candidates = self.candidates(speaker, Kind::Video, |_, _| true);
+        let Some(member) = self.members.get(speaker) else {
+            return;
+        };
+        let candidates = seen_by(member, &offered, |_, _| true);
         let place = self.place_of(speaker);
         let receivers = self.members.values().filter(|member| member.place == place);
         for receiver in receivers
@@ -63,7 +68,7 @@ impl Room {
             .collect::<Vec<_>>()
         {
             if receiver != *speaker {
-                self.make_way(&receiver, &candidates, &camera);
+                self.make_way(&receiver, &offered, &candidates, &camera);
             }
         }
     }
@@ -84,10 +89,16 @@ impl Room {
     }
 
     /// Shows a camera to one receiver, in a free slot or in one that came by itself.
-    fn make_way(&mut self, receiver: &Identity, candidates: &[Candidate], camera: &Candidate) {
+    fn make_way(
+        &mut self,
+        receiver: &Identity,
+        offered: &[Offered],
+        candidates: &[Candidate],
+        camera: &Candidate,
+    ) {
         let free = |member: &Member| member.session.as_ref().is_some_and(Session::has_free_video_slot);
         if self.members.get(receiver).is_some_and(free) {
-            return self.fill_slots(receiver);
+            return self.fill_slots_from(receiver, offered);
         }
         let Some(member) = self.members.get_mut(receiver) else {
             return;

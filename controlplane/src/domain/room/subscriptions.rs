@@ -18,14 +18,14 @@ use crate::domain::Rejection;
 use crate::domain::outbox::Topic;
 
 /// A track that has begun, and where it is to be seen.
-struct Offered {
+pub(super) struct Offered {
     from: Identity,
     place: Place,
     candidate: Candidate,
 }
 
 /// What somebody may get of it: others' tracks, in the same place.
-fn seen_by(
+pub(super) fn seen_by(
     receiver: &Member,
     offered: &[Offered],
     wanted: impl Fn(&Identity, &TrackId) -> bool,
@@ -155,7 +155,7 @@ impl Room {
         self.fill_slots_from(identity, &offered);
     }
 
-    fn fill_slots_from(&mut self, identity: &Identity, offered: &[Offered]) {
+    pub(super) fn fill_slots_from(&mut self, identity: &Identity, offered: &[Offered]) {
         let Some(member) = self.members.get(identity) else {
             return;
         };
@@ -181,7 +181,7 @@ impl Room {
     }
 
     /// All tracks of a kind that have begun, wherever in the room.
-    fn offered(&self, kind: Kind) -> Vec<Offered> {
+    pub(super) fn offered(&self, kind: Kind) -> Vec<Offered> {
         let tracks = self.members.publishing().flat_map(|member| {
             let tracks = member.session.iter().flat_map(|session| &session.tracks);
             tracks.map(move |track| (member, track))

@@ -186,13 +186,14 @@ fn checks_of_a_stranger_are_bounded_and_those_of_a_session_are_not() {
     let mut forged = ada.description.clone();
     forged.pwd.push('x');
     let stranger = SocketAddr::from(([198, 51, 100, 1], 9));
-    for _ in 0..5000 {
+    for _ in 0..1000 {
         world.receive(stranger, &mut check_of(&forged));
     }
-    assert_eq!(world.counter("drop_stun_integrity"), 4000);
-    assert_eq!(world.counter("drop_stun_rate"), 1000);
+    // One was its own, when it came.
+    assert_eq!(world.counter("drop_stun_integrity"), 99);
+    assert_eq!(world.counter("drop_stun_rate"), 901);
     // Even from the address it forges, it takes nothing from whoever lives there.
-    for _ in 0..5000 {
+    for _ in 0..1000 {
         world.receive(ada.address, &mut check_of(&forged));
     }
     let answered = world.counter("stun_answered");
