@@ -10,7 +10,7 @@
 #   deploy/install-tools.sh stacks   also ffmpeg, GStreamer, and aiortc in a Python environment in .tools/
 #   deploy/install-tools.sh beside   also Janus, strace and curl; the package starts a Janus of its own where there is systemd
 #   deploy/install-tools.sh api      also coturn, and schemathesis in a Python environment in .tools/
-#   deploy/install-tools.sh media    also ffmpeg, nftables; TUN interfaces (checked)
+#   deploy/install-tools.sh media    also ffmpeg, libvpx and libaom, nftables; TUN interfaces (checked)
 set -euo pipefail
 
 # The versions the project is checked with; a newer one that is already installed is accepted.
@@ -193,7 +193,8 @@ api_tools() {
 
 media_tools() {
     test_tools
-    apt_install ffmpeg nftables
+    # The libraries are for encoders of layers in one stream, which ffmpeg's are not.
+    apt_install ffmpeg libaom-dev libvpx-dev nftables
     have ffmpeg || die "the package ffmpeg gave no ffmpeg command"
     as_root unshare --net nft add table inet probe ||
         die "no nftables here: the kernel needs the module nf_tables"

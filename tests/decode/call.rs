@@ -43,11 +43,12 @@ pub(crate) struct Types {
 }
 
 pub(crate) fn formats(coding: Coding) -> Types {
-    match coding {
-        Coding::Vp8 | Coding::Vp8Temporal => Types { pt: 96, rtx_pt: 97 },
-        Coding::H264 => Types { pt: 102, rtx_pt: 103 },
-        Coding::Vp9 => Types { pt: 98, rtx_pt: 99 },
-        Coding::Av1 => Types { pt: 45, rtx_pt: 46 },
+    match coding.codec {
+        Codec::Vp8 => Types { pt: 96, rtx_pt: 97 },
+        Codec::H264 => Types { pt: 102, rtx_pt: 103 },
+        Codec::Vp9 => Types { pt: 98, rtx_pt: 99 },
+        Codec::Av1 => Types { pt: 45, rtx_pt: 46 },
+        other => panic!("{other:?} is no picture"),
     }
 }
 
@@ -311,10 +312,13 @@ fn track() -> TrackId {
     TrackId::new("tr_camera").expect("a legal name")
 }
 
-/// Rids in the order of the offer: from the largest for H264, so that nothing can rely on the order.
+/// Rids in the order of the offer, of one stream none: from the largest for H264, so that nothing can rely on the order.
 fn rids(coding: Coding) -> Vec<Rid> {
+    if coding.leaning().is_some() {
+        return Vec::new();
+    }
     let mut rids = RIDS.map(|rid| Rid::new(rid).expect("a legal rid")).to_vec();
-    if coding == Coding::H264 {
+    if coding.codec == Codec::H264 {
         rids.reverse();
     }
     rids
@@ -336,13 +340,8 @@ fn params(side: usize, coding: Coding) -> SessionParams {
             codecs: vec![CodecParams {
                 pt,
                 rtx_pt: Some(rtx_pt),
-                codec: match coding {
-                    Coding::Vp8 | Coding::Vp8Temporal => Codec::Vp8,
-                    Coding::H264 => Codec::H264,
-                    Coding::Vp9 => Codec::Vp9,
-                    Coding::Av1 => Codec::Av1,
-                },
-                h264_profile: (coding == Coding::H264).then_some(0x42_e01f),
+                codec: coding.codec,
+                h264_profile: (coding.codec == Codec::H264).then_some(0x42_e01f),
                 feedback: Feedback {
                     nack: true,
                     pli: true,

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use bytes::Bytes;
+
 /// A decoded picture: its size in bytes, and a hash of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Picture {
@@ -29,10 +31,10 @@ pub(crate) fn run(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// Every picture of a file, in its own size.
-pub(crate) fn decode(file: &Path) -> Vec<Picture> {
+/// Every picture of a file, in its own size; `decoder` names one and its settings, ahead of ffmpeg's own choice.
+pub(crate) fn decode(file: &Path, decoder: &[&str]) -> Vec<Picture> {
     let file = file.to_str().expect("a path in UTF-8");
-    let text = run(&[
+    let output = [
         "-i",
         file,
         "-autoscale",
@@ -42,7 +44,8 @@ pub(crate) fn decode(file: &Path) -> Vec<Picture> {
         "-f",
         "framemd5",
         "-",
-    ]);
+    ];
+    let text = run(&[decoder, &output].concat());
     text.lines()
         .filter(|line| !line.starts_with('#'))
         .map(|line| {
@@ -53,4 +56,23 @@ pub(crate) fn decode(file: &Path) -> Vec<Picture> {
             Picture { bytes, hash }
         })
         .collect()
+}
+
+/// A file that ffmpeg reads: frames with their times, of which there are `ticks` in a second.
+pub(crate) fn ivf(
+    codec: [u8; 4],
+    (width, height): (u16, u16),
+    ticks: u32,
+    frames: &[(u64, Bytes)],
+) -> Vec<u8> {
+    let mut bytes = Vec::from(*b"DKIF\0\0\x20\0");
+    bytes.extend(codec);
+    bytes.extend([width, height].map(u16::to_le_bytes).concat());
+    bytes.extend([ticks, 1, frames.len() as u32, 0].map(u32::to_le_bytes).concat());
+    for (time, frame) in frames {
+        bytes.extend((frame.len() as u32).to_le_bytes());
+        bytes.extend(time.to_le_bytes());
+        bytes.extend_from_slice(frame);
+    }
+    bytes
 }

@@ -1,21 +1,22 @@
-//! The sending side: plays a clip in three layers, and does what the server asks for.
+//! The sending side: plays a clip in three layers, each in a stream of its own or all in one, and does what the server
+//! asks for.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kall_dataplane::codec::FrameSize;
-use kall_dataplane::codec::dependency_descriptor::{
-    CHAINS_MAX, Descriptor, Indication, LEN_MAX, Mandatory, References, Structure, TARGETS_MAX, Template,
-};
 use kall_dataplane::time::{Ntp, Time};
 use kall_dataplane::wire::rtcp::sr::SenderInfo;
 use kall_dataplane::wire::rtcp::{self, Rtcp};
 use kall_dataplane::wire::rtp::{HeaderFields, write_header};
 
+use kall_shared::media::Codec;
+
 use crate::call::formats;
-use crate::clip::{Clip, Coding, Frame, RATE};
+use crate::clip::{Clip, Coding, Frame, Layering, Leaning, RATE};
+use crate::dependencies::Dependencies;
 use crate::transport::{Opened, Transport};
 
 /// Rids of the layers, the smallest first.
@@ -26,9 +27,12 @@ const START: Time = Time::from_millis(300);
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One layer's streams.
-struct Layer {
-    rid: &'static str,
+/// A layer's streams, or those of all layers.
+struct Stream {
+    /// None where it is the only one.
+    rid: Option<&'static str>,
+    /// The layers that are in it.
+    layers: Range<usize>,
     ssrc: u32,
     rtx_ssrc: u32,
     seq: u64,
@@ -42,6 +46,8 @@ struct Layer {
     picture_id: u16,
     tl0: u8,
     key: u8,
+    /// Frames that were sent; a picture has one of each of its layers.
+    frame: u16,
     /// What was sent, by number.
     history: BTreeMap<u64, (HeaderFields, Bytes, Vec<u8>)>,
     octets: u32,
@@ -50,7 +56,8 @@ struct Layer {
 pub(crate) struct Publisher {
     pub(crate) transport: Transport,
     clip: Arc<Clip>,
-    layers: [Layer; 3],
+    streams: Vec<Stream>,
+    dependencies: Dependencies,
     pictures: u64,
     transport_seq: u16,
     next_report: Time,
@@ -60,32 +67,17 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn new(transport: Transport, clip: Arc<Clip>) -> Self {
-        let mut number = 0;
-        let layers = RIDS.map(|rid| {
-            number += 1;
-            Layer {
-                rid,
-                ssrc: 100 * number,
-                rtx_ssrc: 100 * number + 1,
-                // Near the wraps, which each layer passes in the first seconds.
-                seq: 65_400,
-                rtx_seq: 65_530,
-                first_ts: u32::MAX - 100_000 * number,
-                group: 0,
-                index: 0,
-                key_wanted: false,
-                active: true,
-                picture_id: 0x7fe0 - number as u16,
-                tl0: 250,
-                key: 30,
-                history: BTreeMap::new(),
-                octets: 0,
-            }
-        });
+        let streams = match clip.coding.layers {
+            Layering::Simulcast | Layering::Temporal => (0..3)
+                .map(|layer| Stream::new(Some(RIDS[layer]), layer..layer + 1))
+                .collect(),
+            Layering::Svc(_) => vec![Stream::new(None, 0..3)],
+        };
         Self {
             transport,
+            dependencies: Dependencies::new(&clip),
             clip,
-            layers,
+            streams,
             pictures: 0,
             transport_seq: 65_000,
             next_report: Time::ZERO,
@@ -93,12 +85,16 @@ impl Publisher {
         }
     }
 
-    /// The server says whether a layer is wanted; one that comes back begins with a key frame.
+    /// The server says whether a layer is wanted; one that comes back begins with a key frame. Those of one stream go on
+    /// as they are: that nobody takes them is an offer to save, not an order.
     pub(crate) fn on_dynacast(&mut self, rid: &str, wanted: bool) {
-        let layer = self.layers.iter_mut().find(|layer| layer.rid == rid);
-        let layer = layer.expect("one of ours");
-        layer.key_wanted |= wanted && !layer.active;
-        layer.active = wanted;
+        if self.clip.coding.leaning().is_some() {
+            return;
+        }
+        let stream = self.streams.iter_mut().find(|stream| stream.rid == Some(rid));
+        let stream = stream.expect("one of ours");
+        stream.key_wanted |= wanted && !stream.active;
+        stream.active = wanted;
     }
 
     /// When the next picture is due.
@@ -114,59 +110,72 @@ impl Publisher {
         while self.next_picture() <= now {
             let at = self.next_picture();
             self.pictures += 1;
-            for layer in 0..self.layers.len() {
-                self.send_picture(layer, at);
+            for stream in 0..self.streams.len() {
+                self.send_picture(stream, at);
             }
         }
         if now >= self.next_report && now >= START {
             self.next_report = now + REPORT_INTERVAL;
-            for layer in 0..self.layers.len() {
-                self.send_report(layer, now);
+            for stream in 0..self.streams.len() {
+                self.send_report(stream, now);
             }
         }
     }
 
     fn send_picture(&mut self, index: usize, at: Time) {
-        let layer = &mut self.layers[index];
-        if !layer.active {
+        let stream = &mut self.streams[index];
+        if !stream.active {
             return;
         }
         let clip = self.clip.clone();
-        let next = if std::mem::take(&mut layer.key_wanted) {
-            None
-        } else {
-            clip.frame(index, layer.group, layer.index)
-        };
-        let frame = next.unwrap_or_else(|| {
-            (layer.group, layer.index) = (layer.group + 1, 0);
-            clip.frame(index, layer.group, 0).expect("a group has a first")
-        });
-        layer.index += 1;
-        layer.count(frame);
+        let lowest = stream.layers.start;
+        let wanted = std::mem::take(&mut stream.key_wanted);
+        if wanted || clip.frame(lowest, stream.group, stream.index).is_none() {
+            (stream.group, stream.index) = (stream.group + 1, 0);
+        }
+        let frames: Vec<&Frame> = (stream.layers.clone())
+            .map(|layer| {
+                let frame = clip.frame(layer, stream.group, stream.index);
+                frame.expect("a group has a first")
+            })
+            .collect();
+        stream.index += 1;
+        stream.count(frames[0]);
+        for (number, frame) in frames.iter().enumerate() {
+            let stream = &mut self.streams[index];
+            stream.frame = stream.frame.wrapping_add(1);
+            self.send_frame(index, frame, number + 1 == frames.len(), at);
+        }
+    }
+
+    fn send_frame(&mut self, index: usize, frame: &Frame, ends_picture: bool, at: Time) {
+        let stream = &mut self.streams[index];
+        let coding = self.clip.coding;
         let last = frame.payloads.len() - 1;
         for (number, payload) in frame.payloads.iter().enumerate() {
-            let payload = match clip.coding {
-                Coding::Vp8 | Coding::Vp8Temporal => layer.described(clip.coding, frame, payload),
-                Coding::Vp9 => layer.described_vp9(frame, payload, (number == 0, number == last)),
-                Coding::H264 | Coding::Av1 => payload.clone(),
+            let edges = (number == 0, number == last);
+            let payload = match coding.codec {
+                Codec::Vp8 => stream.described(coding, frame, payload),
+                Codec::Vp9 => stream.described_vp9(&self.clip, frame, payload, edges),
+                _ => payload.clone(),
             };
-            let dependencies = if clip.coding == Coding::Av1 {
-                layer.dependencies(frame, number == 0, number == last)
+            let dependencies = if coding.codec == Codec::Av1 {
+                self.dependencies.describe(frame, stream.frame, edges)
             } else {
                 Vec::new()
             };
             let fields = HeaderFields {
-                marker: number == last,
-                payload_type: formats(clip.coding).pt,
-                sequence: layer.seq as u16,
-                timestamp: layer.timestamp(at),
-                ssrc: layer.ssrc,
+                marker: ends_picture && number == last,
+                payload_type: formats(coding).pt,
+                sequence: stream.seq as u16,
+                timestamp: stream.timestamp(at),
+                ssrc: stream.ssrc,
             };
-            layer.octets += payload.len() as u32;
+            stream.octets += payload.len() as u32;
             let sent = (fields, payload.clone(), dependencies.clone());
-            layer.history.insert(layer.seq, sent);
-            layer.seq += 1;
-            let rid = (formats::RID, layer.rid);
+            stream.history.insert(stream.seq, sent);
+            stream.seq += 1;
+            let rid = stream.rid.map(|rid| (formats::RID, rid));
             send(
                 &mut self.transport,
                 &mut self.transport_seq,
@@ -179,16 +188,16 @@ impl Publisher {
     }
 
     fn send_report(&mut self, index: usize, now: Time) {
-        let layer = &self.layers[index];
-        if layer.history.is_empty() {
+        let stream = &self.streams[index];
+        if stream.history.is_empty() {
             return;
         }
         let info = SenderInfo {
-            ssrc: layer.ssrc,
+            ssrc: stream.ssrc,
             ntp: Ntp::from_unix(Duration::from_secs(1_700_000_000) + Duration::from_nanos(now.as_nanos())),
-            rtp_timestamp: layer.timestamp(now),
-            packet_count: layer.history.len() as u32,
-            octet_count: layer.octets,
+            rtp_timestamp: stream.timestamp(now),
+            packet_count: stream.history.len() as u32,
+            octet_count: stream.octets,
         };
         let mut buf = [0; 200];
         let len = rtcp::sr::write(&mut buf, &info, &[]).expect("a report fits");
@@ -203,8 +212,9 @@ impl Publisher {
             match message.expect("well-formed") {
                 Rtcp::Pli(pli) => {
                     self.plis += 1;
-                    let layer = self.layers.iter_mut().find(|layer| layer.ssrc == pli.media_ssrc);
-                    layer.expect("one of ours").key_wanted = true;
+                    let mut streams = self.streams.iter_mut();
+                    let stream = streams.find(|stream| stream.ssrc == pli.media_ssrc);
+                    stream.expect("one of ours").key_wanted = true;
                 }
                 Rtcp::Nack(nack) => {
                     let lost: Vec<u16> = nack.lost().collect();
@@ -219,22 +229,22 @@ impl Publisher {
 
     /// A packet once more, on the stream for that (RFC 4588).
     fn resend(&mut self, ssrc: u32, sequence: u16) {
-        let layer = self.layers.iter_mut().find(|layer| layer.ssrc == ssrc);
-        let layer = layer.expect("one of ours");
-        let back = (layer.seq as u16).wrapping_sub(sequence);
-        let seq = layer.seq.checked_sub(u64::from(back));
-        let Some((fields, payload, dependencies)) = seq.and_then(|seq| layer.history.get(&seq)) else {
+        let stream = self.streams.iter_mut().find(|stream| stream.ssrc == ssrc);
+        let stream = stream.expect("one of ours");
+        let back = (stream.seq as u16).wrapping_sub(sequence);
+        let seq = stream.seq.checked_sub(u64::from(back));
+        let Some((fields, payload, dependencies)) = seq.and_then(|seq| stream.history.get(&seq)) else {
             return;
         };
         let fields = HeaderFields {
             payload_type: formats(self.clip.coding).rtx_pt,
-            sequence: layer.rtx_seq,
-            ssrc: layer.rtx_ssrc,
+            sequence: stream.rtx_seq,
+            ssrc: stream.rtx_ssrc,
             ..*fields
         };
-        layer.rtx_seq = layer.rtx_seq.wrapping_add(1);
+        stream.rtx_seq = stream.rtx_seq.wrapping_add(1);
         let original = [&sequence.to_be_bytes()[..], payload].concat();
-        let rid = (formats::REPAIRED_RID, layer.rid);
+        let rid = stream.rid.map(|rid| (formats::REPAIRED_RID, rid));
         send(
             &mut self.transport,
             &mut self.transport_seq,
@@ -246,7 +256,31 @@ impl Publisher {
     }
 }
 
-impl Layer {
+impl Stream {
+    fn new(rid: Option<&'static str>, layers: Range<usize>) -> Self {
+        let number = layers.start as u32 + 1;
+        Self {
+            rid,
+            layers,
+            ssrc: 100 * number,
+            rtx_ssrc: 100 * number + 1,
+            // Near the wraps, which each stream passes in the first seconds.
+            seq: 65_400,
+            rtx_seq: 65_530,
+            first_ts: u32::MAX - 100_000 * number,
+            group: 0,
+            index: 0,
+            key_wanted: false,
+            active: true,
+            picture_id: 0x7fe0 - number as u16,
+            tl0: 250,
+            key: 30,
+            frame: 0xffd0,
+            history: BTreeMap::new(),
+            octets: 0,
+        }
+    }
+
     fn timestamp(&self, at: Time) -> u32 {
         let ticks = u128::from(at.as_nanos()) * 90_000 / 1_000_000_000;
         self.first_ts.wrapping_add(ticks as u32)
@@ -254,8 +288,8 @@ impl Layer {
 
     fn count(&mut self, frame: &Frame) {
         self.picture_id = self.picture_id.wrapping_add(1);
-        self.tl0 = self.tl0.wrapping_add(u8::from(frame.temporal.layer == 0));
-        self.key = (self.key + u8::from(frame.is_key)) & 0x1f;
+        self.tl0 = self.tl0.wrapping_add(u8::from(frame.place.temporal == 0));
+        self.key = (self.key + u8::from(frame.place.is_key())) & 0x1f;
     }
 
     /// A VP8 payload with the descriptor that the `rtp` crate does not write (RFC 7741 section 4.2): the
@@ -263,87 +297,77 @@ impl Layer {
     fn described(&self, coding: Coding, frame: &Frame, payload: &Bytes) -> Bytes {
         let mut out = vec![payload[0] | 0x80];
         let id = (self.picture_id | 0x8000).to_be_bytes();
-        if coding == Coding::Vp8 {
-            out.push(0x80);
-            out.extend(id);
-        } else {
-            let temporal = frame.temporal;
+        if coding.is_temporal() {
+            let place = frame.place;
             out.push(0xf0);
             out.extend(id);
             out.extend([
                 self.tl0,
-                temporal.layer << 6 | u8::from(temporal.sync) << 5 | self.key,
+                place.temporal << 6 | u8::from(place.sync) << 5 | self.key,
             ]);
+        } else {
+            out.push(0x80);
+            out.extend(id);
         }
         out.extend_from_slice(&payload[1..]);
         out.into()
     }
 
-    /// A VP9 payload with its descriptor (RFC 9628 section 4.2): the picture's id, and sizes with a key frame.
-    fn described_vp9(&self, frame: &Frame, payload: &Bytes, (starts, ends): (bool, bool)) -> Bytes {
-        let sized = frame.is_key && starts;
+    /// A VP9 payload with its descriptor (RFC 9628 section 4.2): the picture's id, and the structure with a key picture.
+    /// Layers that lean on each other in key pictures only come in the mode that browsers use for them, where the pattern
+    /// of a period stands in the structure; those that always do in the other one, where each frame names what it
+    /// leans on.
+    fn described_vp9(
+        &self,
+        clip: &Clip,
+        frame: &Frame,
+        payload: &Bytes,
+        (starts, ends): (bool, bool),
+    ) -> Bytes {
+        let place = frame.place;
+        let leaning = clip.coding.leaning();
+        let flexible = leaning == Some(Leaning::Always);
+        let structured = place.is_key() && starts && place.spatial == 0;
+        let is_top = place.spatial == 2;
+        let unneeded = match leaning {
+            None => true,
+            Some(Leaning::Always) => is_top,
+            Some(Leaning::KeyPictures) => is_top || !place.is_key(),
+        };
         let mut out = vec![
-            0x81 | u8::from(!frame.is_key) << 6
+            0x80 | u8::from(!place.is_key()) << 6
+                | u8::from(leaning.is_some()) << 5
+                | u8::from(flexible) << 4
                 | u8::from(starts) << 3
                 | u8::from(ends) << 2
-                | u8::from(sized) << 1,
+                | u8::from(structured) << 1
+                | u8::from(unneeded),
         ];
         out.extend((self.picture_id | 0x8000).to_be_bytes());
-        if sized {
-            out.push(0x10);
-            let (width, height) = frame.size;
-            out.extend([width, height].map(u16::to_be_bytes).concat());
+        if leaning.is_some() {
+            out.push(
+                place.temporal << 5 | u8::from(place.sync) << 4 | place.spatial << 1 | u8::from(place.below),
+            );
+            match place.earlier {
+                _ if !flexible => out.push(self.tl0),
+                Some(earlier) => out.push((earlier as u8) << 1),
+                None => {}
+            }
+        }
+        if structured {
+            let sizes = leaning.map_or_else(|| vec![frame.size], |_| clip.sizes());
+            let grouped = leaning == Some(Leaning::KeyPictures);
+            out.push((sizes.len() as u8 - 1) << 5 | 0x10 | u8::from(grouped) << 3);
+            for (width, height) in sizes {
+                out.extend([width, height].map(u16::to_be_bytes).concat());
+            }
+            if grouped {
+                // Four pictures; of each the layer, whether a receiver may step up, and what it leans on.
+                out.extend([4, 0x04, 4, 0x54, 1, 0x34, 2, 0x44, 1]);
+            }
         }
         out.extend_from_slice(payload);
         out.into()
-    }
-
-    /// An AV1 packet's dependency descriptor: one layer, each picture leans on the one before.
-    fn dependencies(&self, frame: &Frame, start_of_frame: bool, end_of_frame: bool) -> Vec<u8> {
-        let template = |references: &[u16], chain: u8| {
-            let mut own = Template {
-                spatial: 0,
-                temporal: 0,
-                indications: [Indication::Switch; TARGETS_MAX],
-                references: References::default(),
-                chains: [chain; CHAINS_MAX],
-            };
-            for distance in references {
-                assert!(own.references.push(*distance));
-            }
-            own
-        };
-        let templates = [template(&[], 0), template(&[1], 1)];
-        let (width, height) = frame.size;
-        // All layers have the same ids: it is the server that must tell them apart.
-        let structure = Structure::new(0, &templates, 1, &[0], 1, Some(&[FrameSize { width, height }]));
-        let structure = structure.expect("well-formed");
-        let index = usize::from(!frame.is_key);
-        let Template {
-            spatial,
-            temporal,
-            indications,
-            references,
-            chains,
-        } = templates[index];
-        let descriptor = Descriptor {
-            mandatory: Mandatory {
-                start_of_frame,
-                end_of_frame,
-                template_id: index as u8,
-                frame_number: self.picture_id,
-            },
-            attached: (frame.is_key && start_of_frame).then(|| structure.clone()),
-            active_targets: None,
-            spatial,
-            temporal,
-            indications,
-            references,
-            chains,
-        };
-        let mut buf = [0; LEN_MAX];
-        let len = descriptor.write(Some(&structure), &mut buf).expect("fits");
-        buf[..len].to_vec()
     }
 }
 
@@ -351,21 +375,19 @@ fn send(
     transport: &mut Transport,
     transport_seq: &mut u16,
     fields: &HeaderFields,
-    rid: (u8, &str),
+    rid: Option<(u8, &str)>,
     dependencies: &[u8],
     payload: &[u8],
 ) {
     let number = transport_seq.to_be_bytes();
     *transport_seq = transport_seq.wrapping_add(1);
-    let elements = [
-        (formats::MID, &b"0"[..]),
-        (rid.0, rid.1.as_bytes()),
-        (formats::TRANSPORT, &number),
-        (formats::DESCRIPTOR, dependencies),
-    ];
-    let count = elements.len() - usize::from(dependencies.is_empty());
-    let mut packet = vec![0; 200];
-    let len = write_header(&mut packet, fields, &elements[..count]).expect("a header fits");
+    let mut elements = vec![(formats::MID, &b"0"[..]), (formats::TRANSPORT, &number[..])];
+    elements.extend(rid.map(|(id, rid)| (id, rid.as_bytes())));
+    if !dependencies.is_empty() {
+        elements.push((formats::DESCRIPTOR, dependencies));
+    }
+    let mut packet = vec![0; 400];
+    let len = write_header(&mut packet, fields, &elements).expect("a header fits");
     packet.truncate(len);
     packet.extend_from_slice(payload);
     transport.send_rtp(&packet);

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kall_dataplane::codec::dependency_descriptor::{Descriptor, Structure};
 use kall_dataplane::rtp::twcc_recorder::TwccRecorder;
 use kall_dataplane::time::Time;
 use kall_dataplane::wire::rtcp::{self, ReportBlock, Rtcp};
-use kall_shared::media::SlotDescription;
+use kall_shared::media::{Codec, SlotDescription};
 use rtp::packet::Packet;
 use webrtc::util::marshal::Unmarshal;
 
 use crate::call::formats;
 use crate::clip::{Clip, Coding};
 use crate::depacketize::{self, Description};
+use crate::dependencies::Told;
 use crate::transport::{Opened, Transport};
 
 /// Wait for a packet that was overtaken, then between two requests.
@@ -203,7 +203,7 @@ impl Subscriber {
         let mut last: Option<(u64, bool)> = None;
         // The number after the last whole picture.
         let mut expected = None;
-        let mut structure = None;
+        let mut told = Told::default();
         for (seq, packet) in &self.received {
             let follows = last.is_some_and(|(before, _)| before + 1 == *seq);
             let begins = follows && last.is_some_and(|(_, marker)| marker);
@@ -228,7 +228,12 @@ impl Subscriber {
                 let follows = expected.is_none_or(|expected| expected == first);
                 expected = Some(*seq + 1);
                 let dependencies = frame[0].dependencies.clone();
-                self.check_dependencies(&frame, &mut structure);
+                if self.coding.codec == Codec::Av1 {
+                    let packets: Vec<&[u8]> = (frame.iter())
+                        .map(|packet| packet.dependencies.as_deref().expect("on every packet"))
+                        .collect();
+                    told.take(&packets, follows);
+                }
                 let payloads: Vec<Bytes> = frame.drain(..).map(|packet| packet.payload.clone()).collect();
                 let bytes = depacketize::frame(self.coding, &payloads).expect("payloads of the codec");
                 frames.push(Complete {
@@ -240,28 +245,6 @@ impl Subscriber {
             }
         }
         frames
-    }
-
-    /// AV1: every packet of a picture says where it stands in it, by the structure of the newest key frame.
-    fn check_dependencies(&self, frame: &[&Received], structure: &mut Option<Structure>) {
-        if self.coding != Coding::Av1 {
-            return;
-        }
-        for (index, packet) in frame.iter().enumerate() {
-            let data = packet.dependencies.as_ref().expect("on every packet");
-            let own = Descriptor::parse(data, structure.as_ref());
-            // Of a picture whose key frame was lost.
-            let Ok(own) = own else { return };
-            let ends = index + 1 == frame.len();
-            assert_eq!(
-                (own.mandatory.start_of_frame, own.mandatory.end_of_frame),
-                (index == 0, ends)
-            );
-            if own.attached.is_some() {
-                assert_eq!(index, 0);
-                *structure = own.attached;
-            }
-        }
     }
 
     /// Numbers between the first and the last that never came.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use kall_dataplane::time::Time;
 use kall_network::{LinkConfig, Loss, Random};
-use kall_shared::media::{Layer, SlotWish};
+use kall_shared::media::{Codec, Layer, SlotWish};
 
 use crate::call::Call;
-use crate::clip::{Clip, Coding, Frame};
+use crate::clip::{Clip, Coding, Frame, Layering, Leaning, RATE};
 use crate::ffmpeg::{self, Picture};
 use crate::subscriber::Complete;
 
@@ -28,6 +28,9 @@ const WAIT_MAX: usize = 10;
 
 /// Before the first wish: the path has been measured by then.
 const SETTLED: Time = Time::from_millis(8_000);
+
+/// Of the clock of pictures, in a second.
+const TICKS: u32 = 90_000;
 
 const LAYERS: [Layer; 3] = [Layer::Low, Layer::Medium, Layer::High];
 
@@ -61,9 +64,9 @@ fn call(clip: &std::sync::Arc<Clip>, path: &LinkConfig, seed: u64) -> (Call, Vec
     loop {
         let other: Vec<Layer> = LAYERS.into_iter().filter(|other| *other != layer).collect();
         layer = other[random.below(other.len() as u64) as usize];
-        let max_fps = match (clip.coding, random.below(4)) {
-            (Coding::Vp8Temporal, 0) => Some(8),
-            (Coding::Vp8Temporal, 1) => Some(15),
+        let max_fps = match random.below(4) {
+            0 if clip.coding.is_temporal() => Some(8),
+            1 if clip.coding.is_temporal() => Some(15),
             _ => None,
         };
         call.wish(SlotWish {
@@ -101,7 +104,7 @@ fn decodable(clip: &Clip, frames: &[Complete]) -> (Vec<Complete>, usize) {
     let (mut waited, mut longest) = (0, 0);
     let mut kept = Vec::new();
     for (frame, (_, source)) in frames.iter().zip(sources(clip, frames)) {
-        let waits = !source.is_key && (waited > 0 || !frame.follows);
+        let waits = !source.place.is_key() && (waited > 0 || !frame.follows);
         waited = if waits { waited + 1 } else { 0 };
         longest = longest.max(waited);
         if !waits {
@@ -117,48 +120,75 @@ fn changes(clip: &Clip, frames: &[Complete]) -> usize {
 }
 
 fn write(coding: Coding, frames: &[Complete], file: &Path) {
-    let mut bytes = Vec::new();
-    if coding != Coding::H264 {
-        bytes.extend(*b"DKIF\0\0\x20\0");
-        bytes.extend(match coding {
-            Coding::Vp9 => *b"VP90",
-            Coding::Av1 => *b"AV01",
-            _ => *b"VP80",
-        });
-        bytes.extend([960u16, 544].map(u16::to_le_bytes).concat());
-        // Ticks in a second, and seconds.
-        bytes.extend(
-            [90_000u32, 1, frames.len() as u32, 0]
-                .map(u32::to_le_bytes)
-                .concat(),
-        );
-    }
+    let codec = match coding.codec {
+        Codec::H264 => {
+            let stream: Vec<&[u8]> = frames.iter().map(|frame| &frame.bytes[..]).collect();
+            fs::write(file, stream.concat()).expect("the folder is ours");
+            return;
+        }
+        Codec::Vp9 => *b"VP90",
+        Codec::Av1 => *b"AV01",
+        _ => *b"VP80",
+    };
     let mut time = 0;
     let mut last = frames[0].timestamp;
+    let mut timed = Vec::new();
     for frame in frames {
-        if coding != Coding::H264 {
-            time += u64::from(frame.timestamp.wrapping_sub(last));
-            last = frame.timestamp;
-            bytes.extend((frame.bytes.len() as u32).to_le_bytes());
-            bytes.extend(time.to_le_bytes());
-        }
-        bytes.extend_from_slice(&frame.bytes);
+        time += u64::from(frame.timestamp.wrapping_sub(last));
+        last = frame.timestamp;
+        timed.push((time, frame.bytes.clone()));
     }
+    let bytes = ffmpeg::ivf(codec, (960, 544), TICKS, &timed);
     fs::write(file, bytes).expect("the folder is ours");
 }
 
+/// The decoders that a picture in these layers is for; ffmpeg's own one for VP9 would show every layer of a picture.
+fn decoders(coding: Coding) -> &'static [&'static [&'static str]] {
+    match (coding.codec, coding.layers) {
+        (Codec::Vp9, Layering::Svc(_)) => &[&["-c:v", "libvpx-vp9"]],
+        (Codec::Av1, _) => &[&["-c:v", "libdav1d"], &["-c:v", "libaom-av1"]],
+        _ => &[&[]],
+    }
+}
+
 /// Whatever layers they are of, two pictures of a slot are neighbours in one stream.
-fn check_neighbours(before: &Complete, after: &Complete) {
+fn check_neighbours(coding: Coding, (before, after): (&Complete, &Complete), is_key: bool) {
     let ticks = after.timestamp.wrapping_sub(before.timestamp).cast_signed();
     assert!(ticks > 0, "time goes forward: {ticks}");
     let (Some(old), Some(new), true) = (before.description, after.description, after.follows) else {
         return;
     };
+    if coding.leaning().is_some() {
+        check_ids(
+            coding,
+            ticks.cast_unsigned(),
+            (old.picture_id, new.picture_id),
+            is_key,
+        );
+        return;
+    }
     let step = new.picture_id.wrapping_sub(old.picture_id) & 0x7fff;
     assert_eq!(step, 1, "{old:?} {new:?}");
     if let (Some((old_tl0, _)), Some((tl0, layer))) = (old.temporal, new.temporal) {
         assert_eq!(tl0.wrapping_sub(old_tl0), u8::from(layer == 0), "{old:?} {new:?}");
     }
+}
+
+/// Frames name what they lean on by distance, so that ids go on as at the source, whatever was left out.
+fn check_ids(coding: Coding, ticks: u32, (old, new): (u16, u16), is_key: bool) {
+    let pictures = (ticks + TICKS / RATE as u32 / 2) / (TICKS / RATE as u32);
+    let (frames, mask) = if coding.codec == Codec::Av1 {
+        (3, u16::MAX)
+    } else {
+        (1, 0x7fff)
+    };
+    let step = u32::from(new.wrapping_sub(old) & mask);
+    // The first frame of a picture of which the lower ones were left out has a higher number.
+    let expected = frames * (pictures - 1) + 1..=frames * (pictures + 1) - 1;
+    assert!(
+        is_key || expected.contains(&step),
+        "{old} {new} in {pictures} pictures"
+    );
 }
 
 fn check(coding: Coding) {
@@ -167,8 +197,8 @@ fn check(coding: Coding) {
     for (path, seed) in [(good(), 1), (bad(), 2)] {
         let (call, frames, wishes) = call(&clip, &path, seed);
         assert_eq!(call.counter("bug_egress_guard"), 0);
-        for pair in frames.windows(2) {
-            check_neighbours(&pair[0], &pair[1]);
+        for (pair, (_, source)) in frames.windows(2).zip(sources(&clip, &frames).iter().skip(1)) {
+            check_neighbours(coding, (&pair[0], &pair[1]), source.place.is_key());
         }
         let (frames, waited) = decodable(&clip, &frames);
         let sources = sources(&clip, &frames);
@@ -177,17 +207,20 @@ fn check(coding: Coding) {
             .path()
             .join(format!("forwarded-{seed}.{}", coding.extension()));
         write(coding, &frames, &file);
-        let decoded = ffmpeg::decode(&file);
-        assert_eq!(
-            decoded.len(),
-            frames.len(),
-            "every picture that came whole is shown"
-        );
-        for (number, (picture, (_, source))) in decoded.iter().zip(&sources).enumerate() {
-            assert_eq!(*picture, source.picture, "picture {number} of {}", frames.len());
+        for decoder in decoders(coding) {
+            let decoded = ffmpeg::decode(&file, decoder);
+            assert_eq!(
+                decoded.len(),
+                frames.len(),
+                "every picture that came whole is shown: {decoder:?}"
+            );
+            for (number, (picture, (_, source))) in decoded.iter().zip(&sources).enumerate() {
+                let of = frames.len();
+                assert_eq!(*picture, source.picture, "picture {number} of {of}: {decoder:?}");
+            }
+            let sizes: BTreeSet<u64> = decoded.iter().map(|Picture { bytes, .. }| *bytes).collect();
+            assert_eq!(sizes.len(), LAYERS.len(), "every layer was shown: {sizes:?}");
         }
-        let sizes: BTreeSet<u64> = decoded.iter().map(|Picture { bytes, .. }| *bytes).collect();
-        assert_eq!(sizes.len(), LAYERS.len(), "every layer was shown: {sizes:?}");
         // What a key frame made useless is not sent again; everything else is.
         let is_good = path == good();
         assert!(
@@ -219,25 +252,48 @@ fn report(coding: Coding, call: &Call, sources: &[(usize, &Frame)], wishes: usiz
 
 #[test]
 fn vp8_decodes_through_changes_of_layer() {
-    check(Coding::Vp8);
+    check(Coding::simulcast(Codec::Vp8));
 }
 
 #[test]
 fn vp8_in_temporal_layers_decodes_through_changes_of_layer() {
-    check(Coding::Vp8Temporal);
+    check(Coding {
+        codec: Codec::Vp8,
+        layers: Layering::Temporal,
+    });
 }
 
 #[test]
 fn vp9_decodes_through_changes_of_layer() {
-    check(Coding::Vp9);
+    check(Coding::simulcast(Codec::Vp9));
+}
+
+#[test]
+fn vp9_in_spatial_layers_decodes_through_changes_of_layer() {
+    check(Coding::svc(Codec::Vp9, Leaning::Always));
+}
+
+#[test]
+fn vp9_in_spatial_layers_of_key_pictures_decodes_through_changes_of_layer() {
+    check(Coding::svc(Codec::Vp9, Leaning::KeyPictures));
 }
 
 #[test]
 fn av1_decodes_through_changes_of_layer() {
-    check(Coding::Av1);
+    check(Coding::simulcast(Codec::Av1));
+}
+
+#[test]
+fn av1_in_spatial_layers_decodes_through_changes_of_layer() {
+    check(Coding::svc(Codec::Av1, Leaning::Always));
+}
+
+#[test]
+fn av1_in_spatial_layers_of_key_pictures_decodes_through_changes_of_layer() {
+    check(Coding::svc(Codec::Av1, Leaning::KeyPictures));
 }
 
 #[test]
 fn h264_decodes_through_changes_of_layer() {
-    check(Coding::H264);
+    check(Coding::simulcast(Codec::H264));
 }

@@ -7,6 +7,7 @@
 pub use kall_network as network;
 
 pub mod annex_b;
+pub mod av1;
 mod dependencies;
 pub mod process;
 pub mod server;

@@ -73,6 +73,23 @@ async function connect(): Promise<void> {
   connections.last.become("connected");
 }
 
+/** Somebody sends a picture, and a slot shows it. */
+function showAlice(): void {
+  network.socket.say({ type: "participant_joined", identity: "alice", name: "Alice", role: "guest" });
+  network.socket.say({ ...published("camera", false), track_id: "tr_alice", from: "alice" });
+  network.socket.say({ type: "slot", mid: "3", track_id: "tr_alice", from: "alice", paused: false, epoch: 1 });
+}
+
+/** What has gone over the path when the meeting looks next. */
+async function look(bytesReceived: number, bytesSent = 0): Promise<void> {
+  connections.last.reports = [
+    { id: "t", type: "transport", selectedCandidatePairId: "p" },
+    { id: "p", type: "candidate-pair", bytesReceived, bytesSent },
+  ] as unknown as { id: string }[];
+  network.timers.advance(200);
+  await settle();
+}
+
 describe("a meeting", () => {
   it("joins, names its lines, offers, and is connected", async () => {
     await local.openBoth();
@@ -231,14 +248,7 @@ describe("a meeting", () => {
 
     it("looks for another path as soon as nothing more comes, before the browser misses it", async () => {
       await connect();
-      const look = async (bytesReceived: number) => {
-        connections.last.reports = [
-          { id: "t", type: "transport", selectedCandidatePairId: "p" },
-          { id: "p", type: "candidate-pair", bytesReceived },
-        ] as unknown as { id: string }[];
-        network.timers.advance(200);
-        await settle();
-      };
+      showAlice();
       for (const bytes of [1, 2, 3, 4, 5, 6, 6, 6]) await look(bytes);
       expect(connections.last.restarts).toBe(0);
       await look(6);
@@ -251,6 +261,22 @@ describe("a meeting", () => {
       connections.last.become("disconnected");
       await settle();
       expect(connections.last.restarts).toBe(2);
+    });
+
+    it("takes no silence for a stall when nobody sends anything any more", async () => {
+      await connect();
+      showAlice();
+      for (const bytes of [1, 2, 3, 4, 5, 6]) await look(bytes);
+      network.socket.say({ type: "participant_left", identity: "alice" });
+      for (let count = 0; count < 10; count++) await look(6);
+      expect(connections.last.restarts).toBe(0);
+    });
+
+    it("knows that what it sends is to be answered", async () => {
+      await connect();
+      for (const bytes of [1, 2, 3, 4, 5, 6]) await look(bytes, bytes);
+      for (const sent of [7, 8, 9]) await look(6, sent);
+      expect(connections.last.restarts).toBe(1);
     });
 
     it("moves the socket and the media at once in another network", async () => {

@@ -12,7 +12,7 @@ import type { Statistics } from "../rtc/statistics";
 import { backoff } from "../signalling/backoff";
 import { Signalling, type ConnectionState, type SignallingEnvironment, type SignallingOptions } from "../signalling/reconnect";
 import { Disconnected, realTimers, Refused, type Timers } from "../signalling/socket";
-import { audioSlots } from "./selectors";
+import { audioSlots, isFed } from "./selectors";
 import { SpeakingDetector } from "./speaking";
 import { initialRoom, reduce, type RoomEvent, type RoomState } from "./store";
 import { Subscriptions, type View } from "./subscriptions";
@@ -119,6 +119,8 @@ export class Meeting {
   private levelTimer: number | undefined;
   private stallTimer: number | undefined;
   private readonly stall = new StallDetector();
+  /** Bytes sent at the last look. */
+  private sentBefore: number | undefined;
   private readonly speaking = new SpeakingDetector();
   private readonly subscriptions: Subscriptions;
   /** What the server wants of own tracks, also of those it has not announced yet. */
@@ -394,9 +396,13 @@ export class Meeting {
   /** Looks whether media still comes; when it stops, the browser notices much later. */
   private async watchFlow(): Promise<void> {
     const { peer } = this;
-    const bytes = this.current.media === "connected" ? await peer?.received() : undefined;
+    const traffic = this.current.media === "connected" ? await peer?.traffic() : undefined;
     if (this.current.connection.name === "ended") return;
-    if (this.stall.look(peer === this.peer ? bytes : undefined)) this.recover();
+    const now = peer === this.peer ? traffic : undefined;
+    // Own media is answered by feedback, at once and all the time.
+    const sends = now !== undefined && now.sent !== this.sentBefore;
+    this.sentBefore = now?.sent;
+    if (this.stall.look(now?.received, sends || isFed(this.current.room))) this.recover();
     this.stallTimer = this.environment.timers.set(() => void this.watchFlow(), LOOK_MS);
   }
 

@@ -58,6 +58,14 @@ export function occupants(state: RoomState): ReadonlyMap<string, Occupant> {
   return found;
 }
 
+/** Whether anything is to come: a slot shows or plays what somebody sends, and is not held back. */
+export function isFed(state: RoomState): boolean {
+  const sent = new Set(
+    state.participants.flatMap(({ tracks }) => tracks.filter(({ muted }) => !muted).map(({ id }) => id)),
+  );
+  return Object.values(state.slots).some(({ trackId, paused }) => trackId !== undefined && !paused && sent.has(trackId));
+}
+
 /** Slots that carry sound, with the publisher's identity; of one source, or of any. */
 export function audioSlots(state: RoomState, only?: Source): { readonly mid: string; readonly from: string }[] {
   const owners = new Map<string, string>();

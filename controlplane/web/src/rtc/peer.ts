@@ -47,6 +47,13 @@ interface PathReport {
   readonly type: string;
   readonly selectedCandidatePairId?: string;
   readonly bytesReceived?: number;
+  readonly bytesSent?: number;
+}
+
+/** Bytes over the path in use, of all kinds. */
+export interface Traffic {
+  readonly received: number;
+  readonly sent: number;
 }
 
 /** Sources that come and go. */
@@ -182,11 +189,13 @@ export class Peer {
     return this.statisticsReader.read(report.values(), (mid) => this.sourceOf(mid));
   }
 
-  /** Bytes that came over the path in use, of all kinds; another path counts anew. */
-  async received(): Promise<number | undefined> {
+  /** What has gone over the path in use; another path counts anew. */
+  async traffic(): Promise<Traffic | undefined> {
     const reports = [...(await this.connection.getStats()).values()] as PathReport[];
     const selected = reports.find(({ type }) => type === "transport")?.selectedCandidatePairId;
-    return reports.find(({ id }) => id === selected)?.bytesReceived;
+    const path = reports.find(({ id }) => id === selected);
+    if (path?.bytesReceived === undefined) return undefined;
+    return { received: path.bytesReceived, sent: path.bytesSent ?? 0 };
   }
 
   private sourceOf(mid: string): Source | undefined {

@@ -85,6 +85,34 @@ describe("signalling", () => {
     expect(states.at(-1)).toMatchObject({ retryInMs: 250 });
   });
 
+  it("gives up a socket that does not open, the first one soon", async () => {
+    const { network, states } = begin();
+    for (const [attempt, patience] of [3000, 6000, 12_000, 12_000].entries()) {
+      network.timers.advance(patience - 1);
+      expect(network.sockets).toHaveLength(attempt + 1);
+      network.timers.advance(1);
+      expect(network.socket.closedWith).toBe(4000);
+      const state = states.at(-1);
+      if (state?.name !== "waiting") throw new Error(state?.name);
+      network.timers.advance(state.retryInMs);
+      expect(network.sockets).toHaveLength(attempt + 2);
+    }
+    network.socket.open();
+    network.socket.answer("join", joinedMessage());
+    await settle();
+    expect(states.at(-1)).toEqual({ name: "joined" });
+  });
+
+  it("opens another socket at once when the network changes while one is being opened", () => {
+    const { network, states, signalling } = begin();
+    signalling.moveSocket();
+    expect(network.sockets).toHaveLength(2);
+    expect(network.sockets[0]?.closedWith).toBe(4000);
+    expect(states.at(-1)).toEqual({ name: "connecting", attempt: 0, before: false });
+    network.timers.advance(2999);
+    expect(network.sockets).toHaveLength(2);
+  });
+
   it("tries at once when told to, and only once", async () => {
     const { network, signalling } = await enter();
     network.socket.drop();

@@ -63,8 +63,13 @@ const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "replaced",
 ]);
 
-/** How long an attempt may take to open its socket, in milliseconds. */
-const OPEN_TIMEOUT_MS = 10_000;
+/**
+ * How long the first attempt may take to open its socket, in milliseconds: the four round trips of TCP, TLS and
+ * WebSocket over a poor network. One that began on an address or a route that is gone never opens, and would cost as
+ * long as the server keeps a lost participant; a server that is slow gets more with each attempt.
+ */
+const OPEN_TIMEOUT_MS = 3_000;
+const OPEN_TIMEOUT_LONGEST_MS = 12_000;
 
 export class Signalling {
   private socket: Socket | undefined;
@@ -106,8 +111,22 @@ export class Signalling {
 
   /** The network is another one: the socket is on a path that is gone, and a new one is opened at once. */
   moveSocket(): void {
-    if (this.current.name === "joined") this.socket?.close(NO_ANSWER, "moved");
-    else this.retryNow();
+    switch (this.current.name) {
+      case "joined":
+        this.socket?.close(NO_ANSWER, "moved");
+        break;
+      case "connecting":
+      case "lobby": {
+        const { socket } = this;
+        // Forgotten first: its close is no failure, and nothing to wait after.
+        this.socket = undefined;
+        socket?.close(NO_ANSWER, "moved");
+        this.connect();
+        break;
+      }
+      default:
+        this.retryNow();
+    }
   }
 
   leave(): void {
@@ -120,7 +139,8 @@ export class Signalling {
     this.clearRetry();
     this.become({ name: "connecting", attempt: this.attempt, before: this.resume !== undefined });
     const { timers } = this.environment;
-    const opening = timers.set(() => socket.close(4000, "too slow"), OPEN_TIMEOUT_MS);
+    const patience = Math.min(OPEN_TIMEOUT_LONGEST_MS, OPEN_TIMEOUT_MS * 2 ** this.attempt);
+    const opening = timers.set(() => socket.close(NO_ANSWER, "too slow"), patience);
     const socket: Socket = new Socket(
       this.environment.openSocket(this.options.url),
       {
