@@ -134,7 +134,7 @@ impl Room {
         member.session = Some(session);
         member.announced = self.announces(member.role);
         if let Presence::Waiting(until) = member.presence {
-            self.resume_ends = Some(self.resume_ends.map_or(until, |ends| ends.min(until)));
+            self.expire_by(until);
         }
         self.members.insert(member);
         begun

@@ -281,9 +281,14 @@ impl Room {
             Departure::Lost => {
                 let until = Instant::now() + RESUME_WINDOW;
                 member.presence = Presence::Waiting(until);
-                self.resume_ends = Some(self.resume_ends.map_or(until, |ends| ends.min(until)));
+                self.expire_by(until);
             }
         }
+    }
+
+    /// Somebody is awaited until then.
+    pub(super) fn expire_by(&mut self, until: Instant) {
+        self.resume_ends = Some(self.resume_ends.map_or(until, |ends| ends.min(until)));
     }
 
     /// Lets go of everybody whose window to resume is over.
