@@ -60,7 +60,7 @@ impl Trace {
 }
 
 /// The certificate of every server here. Its key is random, and nothing that is traced depends on it.
-fn identity() -> Arc<Identity> {
+pub(crate) fn identity() -> Arc<Identity> {
     static IDENTITY: OnceLock<Arc<Identity>> = OnceLock::new();
     let made = || Arc::new(Identity::generate().expect("a certificate"));
     Arc::clone(IDENTITY.get_or_init(made))

@@ -41,9 +41,10 @@ pub(crate) enum Happening {
 /// The order of what will happen.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    /// Time and order in one number, which is quick to compare, and the place in the slab.
-    heap: BinaryHeap<Reverse<(u128, u32)>>,
-    planned: u64,
+    /// Time, order and place in the slab in one number, which is quick to compare: 64, 32 and 32 bits.
+    heap: BinaryHeap<Reverse<u128>>,
+    /// No call plans four thousand million things.
+    planned: u32,
     slab: Vec<Option<Happening>>,
     free: Vec<u32>,
 }
@@ -57,8 +58,8 @@ impl Queue {
         });
         self.slab[place as usize] = Some(happening);
         self.planned += 1;
-        let order = u128::from(at.as_nanos()) << 64 | u128::from(self.planned);
-        self.heap.push(Reverse((order, place)));
+        let order = u128::from(at.as_nanos()) << 64 | u128::from(self.planned) << 32 | u128::from(place);
+        self.heap.push(Reverse(order));
     }
 
     /// When the next thing happens.
@@ -66,7 +67,7 @@ impl Queue {
         let time = |order: u128| Time::from_nanos((order >> 64) as u64);
         self.heap
             .peek()
-            .map_or(Time::FAR_FUTURE, |Reverse((order, _))| time(*order))
+            .map_or(Time::FAR_FUTURE, |Reverse(order)| time(*order))
     }
 
     /// The next thing, if it happens by `now`.
@@ -74,7 +75,8 @@ impl Queue {
         if self.next_at() > now {
             return None;
         }
-        let Reverse((_, place)) = self.heap.pop()?;
+        let Reverse(order) = self.heap.pop()?;
+        let place = order as u32;
         self.free.push(place);
         self.slab[place as usize].take()
     }
