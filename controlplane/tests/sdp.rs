@@ -730,6 +730,32 @@ fn a_line_that_may_not_publish_is_inactive() {
 }
 
 #[test]
+fn a_line_that_rests_keeps_its_layers() {
+    let text = offer_text("chromium_offer.sdp");
+    let start = text.find("m=video").expect("a camera");
+    let (before, camera) = text.split_at(start);
+    let text = format!("{before}{}", camera.replacen("a=sendonly", "a=inactive", 1));
+    let offer = Offer::parse(&text).expect("parses");
+    let answered = |rules: &Rules<'_>| {
+        let params = offer.params(rules, &mut |_, _| None).expect("usable");
+        answer(&offer, &params, &describe(&params), &settings())
+    };
+    let text = answered(&RULES);
+    let camera = &text[text.find("m=video").expect("a camera")..];
+    assert!(camera.contains("a=inactive\r\n"));
+    assert!(camera.contains("a=rid:q recv\r\na=rid:h recv\r\na=rid:f recv\r\na=simulcast:recv q;h;f\r\n"));
+    assert!(
+        camera.contains("rtp-stream-id"),
+        "layers without their names' extension are an error in browsers"
+    );
+    let without = answered(&Rules {
+        simulcast: false,
+        ..RULES
+    });
+    assert!(!without.contains("a=simulcast"));
+}
+
+#[test]
 fn what_can_not_be_used_is_said() {
     let good = offer_text("chromium_offer.sdp");
     let without = |word: &str| -> String {

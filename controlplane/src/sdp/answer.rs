@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use kall_shared::media::{
-    Codec, CodecParams, ExtensionParams, MediaLine, SessionDescription, SessionParams, SlotDescription,
-    Source,
+    Codec, CodecParams, Extension, ExtensionParams, MediaLine, SessionDescription, SessionParams,
+    SlotDescription, Source,
 };
 use webrtc_sdp::attribute_type::SdpAttributeDirection;
 
@@ -151,7 +151,7 @@ impl Writer<'_> {
         for codec in &line.codecs {
             self.codec(offered, codec);
         }
-        self.layers(line);
+        self.layers(offered, line);
         if let Some(slot) = slot {
             self.slot(slot);
         }
@@ -269,14 +269,19 @@ impl Writer<'_> {
     }
 
     /// RFC 8853 section 5.3: the same rids, received.
-    fn layers(&mut self, line: &MediaLine) {
-        let Some(publish) = line.publish.as_ref().filter(|publish| !publish.rids.is_empty()) else {
-            return;
+    fn layers(&mut self, offered: &OfferLine, line: &MediaLine) {
+        let rids = match &line.publish {
+            Some(publish) => &publish.rids,
+            None if line.extensions.iter().any(|own| own.extension == Extension::Rid) => &offered.rids,
+            None => return,
         };
-        for rid in &publish.rids {
+        if rids.is_empty() {
+            return;
+        }
+        for rid in rids {
             put!(self, "a=rid:{rid} recv");
         }
-        let rids: Vec<&str> = publish.rids.iter().map(kall_shared::id::Rid::as_str).collect();
+        let rids: Vec<&str> = rids.iter().map(kall_shared::id::Rid::as_str).collect();
         put!(self, "a=simulcast:recv {}", rids.join(";"));
     }
 

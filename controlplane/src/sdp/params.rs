@@ -11,7 +11,7 @@ use kall_shared::media::{
 use webrtc_sdp::attribute_type::SdpAttributeDirection;
 
 use super::SdpError;
-use super::offer::{H264, Offer, OfferLine, OfferedCodec, OfferedExtension};
+use super::offer::{Direction, H264, Offer, OfferLine, OfferedCodec, OfferedExtension};
 
 /// `profile_idc` and `profile-iop` of constrained baseline, which every browser codes.
 const H264_CONSTRAINED_BASELINE: u32 = 0x42e0;
@@ -116,13 +116,16 @@ impl OfferLine {
             ..publish
         });
         let publishes = publish.is_some();
+        // A line that rests keeps the layers it offers: without them its sender has one for good (RFC 8829
+        // section 5.10), though it may go on with the next offer.
+        let rests = self.direction == Direction::Inactive && rules.simulcast && !self.rids.is_empty();
         let slot = self.direction.receives() && rules.subscribe;
         let own = self.transport_wide(publishes);
         let supported = self.supported(rules, kind, publishes);
         let use_of = LineUse {
             publishes,
             slot,
-            layers: publish.as_ref().is_some_and(|publish| !publish.rids.is_empty()),
+            layers: rests || publish.as_ref().is_some_and(|publish| !publish.rids.is_empty()),
             // One with a structure takes the two-byte form, beside packets in the one-byte form; the session says
             // for all its lines whether they may mix (RFC 8285 section 6).
             descriptors: (extmap_allow_mixed || self.extmap_allow_mixed)

@@ -2,8 +2,8 @@
 //! for each slot.
 //!
 //! A pure function. Everybody gets the lowest step first, in the order of priority; what does not fit
-//! is paused, and nothing less important begins before it. Then the highest priority rises as far as it can,
-//! then the next; equals rise in turns.
+//! is paused, and behind it only what is much smaller is shown: faces beside a screen that the path is too narrow
+//! for. Then the highest priority rises as far as it can, then the next; equals rise in turns.
 //! Rising needs more room than staying ([`RISE_PERCENT`]), so that an estimate that wavers around a
 //! sum of layers does not make them flap. Whoever may not rise yet is said by the caller, which
 //! knows the time.
@@ -42,6 +42,8 @@ pub struct Demand {
     pub capped: bool,
     /// What it gets.
     pub granted: Option<u8>,
+    /// Somebody more important has to get something before it may.
+    behind: bool,
 }
 
 impl Demand {
@@ -162,10 +164,8 @@ pub fn allocate(budget: Budget, demands: &mut [Demand]) -> Plan {
     let mut waiting = Waiting::default();
     for demand in demands.iter_mut() {
         demand.granted = None;
-        if waiting.comes_before(demand) {
-            continue;
-        }
-        if !raise(demand, &mut room, &mut used) {
+        demand.behind = waiting.comes_before(demand);
+        if !demand.behind && !raise(demand, &mut room, &mut used) {
             waiting.add(demand, &room, used);
         }
     }
@@ -188,13 +188,22 @@ pub fn allocate(budget: Budget, demands: &mut [Demand]) -> Plan {
         {}
         start += len;
     }
-    // Who may not begin before the one that waits gets nothing of what would do for it.
-    let waits = |demand: &&Demand| demand.granted.is_none() && waiting.comes_before(demand);
     let next = demands
         .iter()
-        .filter(|demand| !waits(demand))
-        .filter_map(Demand::next)
-        .map(|(_, more)| (used + more) * RISE_PERCENT / 100)
+        .filter(|demand| !demand.behind)
+        .filter_map(|demand| {
+            let (_, more) = demand.next()?;
+            let beside = match demand.granted {
+                Some(_) => used,
+                // What is less important gives way.
+                None => demands
+                    .iter()
+                    .filter(|other| other.priority >= demand.priority)
+                    .map(Demand::cost)
+                    .sum(),
+            };
+            Some(with_margin(beside + more))
+        })
         .min();
     let wanted = demands.iter().filter_map(|demand| demand.steps().last());
     Plan {
@@ -215,33 +224,75 @@ struct Room {
     awaited: bool,
 }
 
-/// The most important slot that has to wait for its lowest step.
+impl Room {
+    /// The budget that a sum of grants takes.
+    fn needed(&self, rises: bool, sum: u64) -> u64 {
+        if rises && sum > self.held {
+            with_margin(sum)
+        } else {
+            sum
+        }
+    }
+}
+
+/// Those that have to wait for their lowest step.
 #[derive(Debug, Clone, Copy, Default)]
 struct Waiting {
-    /// Its priority, and what it would have cost if it was the budget that refused it.
-    first: Option<(u8, Option<u64>)>,
+    /// Of higher priority than the one at hand.
+    above: Refusals,
+    /// Of the priority at hand, and that.
+    here: Refusals,
+    priority: u8,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Refusals {
+    /// The least that the budget refused.
+    least: Option<u64>,
+    /// The budget would have done, but somebody may not begin yet.
+    too_early: bool,
 }
 
 impl Waiting {
     fn add(&mut self, demand: &Demand, room: &Room, used: u64) {
-        if self.first.is_none()
-            && let Some(step) = demand.steps().first()
-        {
-            let refused = (used + step.bps > room.budget.bps).then_some(step.bps);
-            self.first = Some((demand.priority, refused));
+        let Some(step) = demand.steps().first() else {
+            return;
+        };
+        self.reach(demand.priority);
+        if room.needed(demand.rises(0), used + step.bps) > room.budget.bps {
+            let least = self.here.least.map_or(step.bps, |least| least.min(step.bps));
+            self.here.least = Some(least);
+        } else {
+            self.here.too_early = true;
         }
     }
 
-    /// Whether the one that waits goes first: nobody begins before it, and of what costs about as much as
-    /// it did, nothing stays. Something much smaller may still fit beside it.
-    fn comes_before(&self, demand: &Demand) -> bool {
-        let Some((priority, refused)) = self.first else {
-            return false;
+    /// Priorities come from the highest to the lowest.
+    fn reach(&mut self, priority: u8) {
+        if priority == self.priority {
+            return;
+        }
+        let Self { above, here, .. } = *self;
+        self.above = Refusals {
+            least: above.least.into_iter().chain(here.least).min(),
+            too_early: above.too_early || here.too_early,
         };
-        let least = demand.steps().first().map_or(0, |step| step.bps);
-        demand.priority < priority
-            && (demand.current.is_none() || refused.is_some_and(|refused| least * 2 > refused))
+        self.here = Refusals::default();
+        self.priority = priority;
     }
+
+    /// Whether those that wait go first: nobody begins before one that only may not yet, and of what costs
+    /// about as much as what was refused, nothing is shown. Something much smaller may still fit beside it.
+    fn comes_before(&mut self, demand: &Demand) -> bool {
+        self.reach(demand.priority);
+        let cost = demand.steps().first().map_or(0, |step| step.bps);
+        self.above.too_early && demand.current.is_none()
+            || self.above.least.is_some_and(|least| cost * 2 > least)
+    }
+}
+
+fn with_margin(bps: u64) -> u64 {
+    bps * RISE_PERCENT / 100
 }
 
 fn raise(demand: &mut Demand, room: &mut Room, used: &mut u64) -> bool {
@@ -250,11 +301,7 @@ fn raise(demand: &mut Demand, room: &mut Room, used: &mut u64) -> bool {
     };
     let rises = demand.rises(index);
     let sum = *used + more;
-    let needed = if rises && sum > room.held {
-        sum * RISE_PERCENT / 100
-    } else {
-        sum
-    };
+    let needed = room.needed(rises, sum);
     if needed > room.budget.bps || rises && !demand.may_rise {
         return false;
     }
@@ -339,10 +386,19 @@ mod tests {
 
     #[test]
     fn something_much_smaller_fits_beside_what_waits() {
-        let mut demands = [demand(0, 200, &[1500], None), demand(1, 100, &LAYERS, None)];
-        demands[1].current = Some(0);
-        allocate(Budget::proven(500), &mut demands);
-        assert_eq!(granted(&demands), [(0, None), (1, Some(0))]);
+        for current in [None, Some(0)] {
+            let mut demands = [demand(0, 200, &[1500], None), demand(1, 100, &LAYERS, current)];
+            let plan = allocate(Budget::proven(500), &mut demands);
+            assert_eq!(granted(&demands), [(0, None), (1, Some(0))]);
+            // It gives way to what it is shown instead of.
+            assert_eq!(
+                plan.next_step_bps,
+                Some(with_margin(500)),
+                "its own next layer is nearer"
+            );
+            allocate(Budget::proven(with_margin(1500)), &mut demands);
+            assert_eq!(granted(&demands)[0], (0, Some(0)));
+        }
     }
 
     #[test]
@@ -364,15 +420,21 @@ mod tests {
     #[test]
     fn what_is_missing_is_what_the_one_that_waits_needs() {
         let screens = [demand(0, 200, &[1_000], None), demand(1, 200, &[1_000], None)];
-        let cameras = [demand(2, 100, &[100], None), demand(3, 100, &[100], None)];
-        let mut demands = [screens, cameras].concat();
-        let plan = allocate(Budget::proven(1_500), &mut demands);
-        assert_eq!(
-            granted(&demands),
-            [(0, Some(0)), (1, None), (2, None), (3, None)],
-            "nobody begins before the second screen"
-        );
-        assert!(plan.next_step_bps >= Some(2_000), "{plan:?}");
+        let shown = |cameras: [Demand; 2]| {
+            let mut demands = [&screens[..], &cameras].concat();
+            let plan = allocate(Budget::proven(1_500), &mut demands);
+            (granted(&demands), plan.next_step_bps)
+        };
+        // Two faces fit beside the screen; that they would make room is no reason to ask for less.
+        let small = [demand(2, 100, &[100], None), demand(3, 100, &[100], None)];
+        let (granted, next) = shown(small);
+        assert_eq!(granted, [(0, Some(0)), (1, None), (2, Some(0)), (3, Some(0))]);
+        assert_eq!(next, Some(with_margin(2_000)));
+        // What costs as much as a screen waits behind it.
+        let large = [demand(2, 100, &[600], None), demand(3, 100, &[100], None)];
+        let (granted, next) = shown(large);
+        assert_eq!(granted, [(0, Some(0)), (1, None), (2, None), (3, Some(0))]);
+        assert_eq!(next, Some(with_margin(2_000)));
     }
 
     #[test]
@@ -436,10 +498,9 @@ mod tests {
             let plan = allocate(Budget::proven(budget), &mut demands);
             prop_assert!(plan.used_bps <= budget);
             prop_assert_eq!(plan.used_bps, demands.iter().map(Demand::cost).sum::<u64>());
-            // Nobody who has something could be raised further, nor the most important of those who wait.
-            let waiting = demands.iter().position(|demand| demand.granted.is_none());
-            for (index, demand) in demands.iter().enumerate() {
-                if demand.granted.is_some() || Some(index) == waiting {
+            // Nobody could be raised further who waits behind nobody.
+            for demand in &demands {
+                if !demand.behind {
                     let mut used = plan.used_bps;
                     let mut copy = *demand;
                     let mut room = Room {

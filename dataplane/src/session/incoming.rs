@@ -5,6 +5,7 @@
 //! (RFC 8843 section 9.2). Browsers stop sending the names once a report has come, so a mapping is
 //! kept for the life of the session. Only authenticated packets get here.
 
+use kall_shared::id::{Mid, Rid};
 use kall_shared::media::{CodecParams, Extension, MediaLine};
 
 use crate::limits;
@@ -29,6 +30,8 @@ pub struct Stream {
 #[derive(Debug, Default)]
 pub struct IncomingStreams {
     streams: Vec<Stream>,
+    /// By index of the line: what its streams are named by.
+    named_by: Vec<Option<(Mid, Vec<Rid>)>>,
 }
 
 /// Why a packet belongs to no stream.
@@ -92,9 +95,18 @@ impl IncomingStreams {
                 .is_none_or(|newest| newest.ssrc == stream.ssrc)
     }
 
-    /// Forgets the streams of a line, when it stops publishing or changes its layers.
-    pub fn forget_line(&mut self, line: u8) {
-        self.streams.retain(|stream| stream.line != line);
+    /// Says what the lines are now. Streams of a line that publishes other layers than before are forgotten; those
+    /// of one that rests are kept: when it goes on, browsers don't repeat the names.
+    pub fn set_lines(&mut self, lines: &[MediaLine]) {
+        self.named_by.resize(self.named_by.len().max(lines.len()), None);
+        for (index, line) in lines.iter().enumerate() {
+            let Some(publish) = &line.publish else { continue };
+            let now = (line.mid.clone(), publish.rids.clone());
+            let before = self.named_by[index].replace(now);
+            if before.is_some() && before != self.named_by[index] {
+                self.streams.retain(|stream| usize::from(stream.line) != index);
+            }
+        }
     }
 }
 
@@ -187,7 +199,7 @@ pub fn codec_of(format: Format) -> CodecParams {
 mod tests {
     use super::*;
     use crate::wire::rtp::{HeaderFields, write_header};
-    use kall_shared::id::{Mid, Rid, TrackId};
+    use kall_shared::id::TrackId;
     use kall_shared::media::{Codec, ExtensionParams, Kind, PublishParams, Source, SsrcParams};
 
     fn camera(rids: &[&str], ssrcs: Vec<SsrcParams>) -> MediaLine {
@@ -288,6 +300,37 @@ mod tests {
             Err(Unmapped::Unknown),
             "roles do not change"
         );
+    }
+
+    #[test]
+    fn a_line_that_rests_keeps_its_names_and_one_of_other_layers_does_not() {
+        let mut lines = [camera(&["q", "f"], vec![])];
+        let mut streams = IncomingStreams::default();
+        streams.set_lines(&lines);
+        let named = resolve(&mut streams, &lines, 96, 1, &[(9, b"0"), (10, b"f")]);
+        assert!(named.is_ok());
+        let publish = lines[0].publish.take();
+        streams.set_lines(&lines);
+        lines[0].publish = publish;
+        streams.set_lines(&lines);
+        assert_eq!(resolve(&mut streams, &lines, 96, 1, &[]), named);
+        for other in [
+            camera(&["f", "q"], vec![]),
+            MediaLine {
+                mid: Mid::new("7").expect("valid"),
+                ..camera(&["q", "f"], vec![])
+            },
+        ] {
+            let mut streams = IncomingStreams::default();
+            streams.set_lines(&lines);
+            assert_eq!(
+                resolve(&mut streams, &lines, 96, 1, &[(9, b"0"), (10, b"f")]),
+                named
+            );
+            let others = [other];
+            streams.set_lines(&others);
+            assert_eq!(resolve(&mut streams, &others, 96, 1, &[]), Err(Unmapped::Unknown));
+        }
     }
 
     #[test]

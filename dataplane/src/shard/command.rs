@@ -365,9 +365,6 @@ impl Shard {
                 gone.push(*published);
             }
         }
-        for published in &gone {
-            session.incoming.forget_line(published.line);
-        }
         for published in gone {
             self.remove_publication(now, published.publication);
         }
@@ -392,6 +389,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return Err(not_found("session"));
         };
+        session.incoming.set_lines(&session.params.lines);
         let mut published = Vec::new();
         let mut full = false;
         for (index, line) in session.params.lines.iter().enumerate() {

@@ -1,4 +1,4 @@
-// What a line sends: three sizes of a camera, one of a screen. Pure.
+// What a line sends: three sizes of a camera, two of a screen. Pure.
 
 import type { Layer } from "../protocol";
 
@@ -19,6 +19,10 @@ export function layerOfRid(rid: string | undefined): Layer | undefined {
 /** Usual rates of 180 and 360 lines in bit/s; the largest layer has the rest. */
 const LOW_BITRATE = 150_000;
 const MIDDLE_BITRATE = 400_000;
+
+/** Enough for text that stands still, and for seeing that something moves. */
+const SMALL_SCREEN_BITRATE = 200_000;
+const SMALL_SCREEN_FPS = 5;
 
 /** Below this in bit/s the largest of three layers would be no better than the middle one. */
 const SIMULCAST_FROM = 1_200_000;
@@ -66,7 +70,15 @@ export function cameraEncodings(maxBitrate: number, simulcast: boolean): Encodin
   }));
 }
 
-/** A screen in one size: text must stay sharp, so a narrow path costs frames. */
-export function screenEncodings(maxBitrate: number): Encoding[] {
-  return singleEncoding(maxBitrate);
+/**
+ * A screen as it is, and in half its size with few pictures: for who sees it small, and for a path on which the text
+ * would never come. Between them frame rates give way first, so that what is read stays sharp.
+ */
+export function screenEncodings(maxBitrate: number, simulcast: boolean): Encoding[] {
+  if (!simulcast || maxBitrate < SIMULCAST_FROM) return singleEncoding(maxBitrate);
+  const [low, , high] = LAYERS;
+  return [
+    { ...low, scaleResolutionDownBy: 2, maxBitrate: SMALL_SCREEN_BITRATE, maxFramerate: SMALL_SCREEN_FPS },
+    { ...high, maxBitrate: maxBitrate - SMALL_SCREEN_BITRATE },
+  ].map((layer) => ({ ...layer, active: true, scalabilityMode: "L1T3" }));
 }

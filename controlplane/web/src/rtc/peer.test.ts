@@ -189,12 +189,22 @@ describe("the peer connection", () => {
     expect(sender?.encodings).toMatchObject([{ rid: "q", scaleResolutionDownBy: 1, maxBitrate: 3_000_000 }]);
   });
 
-  it("sends a screen in one sharp size", async () => {
+  it("sends a screen sharp, and small beside it", async () => {
     const { peer, connection } = make(undefined, { simulcast: true });
     const screen = fakeTrack("video");
     await peer.setTrack("screen", screen);
-    expect(connection.lines[0]?.init?.sendEncodings).toEqual([{ maxBitrate: 5_000_000 }]);
+    expect(connection.lines[0]?.init?.sendEncodings?.map(({ rid }) => rid)).toEqual(["q", "f"]);
     expect(screen.contentHint).toBe("detail");
+  });
+
+  it("makes the small one whole when the answer leaves only that", async () => {
+    const { peer, connection } = make(undefined, { simulcast: true });
+    await peer.setTrack("screen", fakeTrack("video"));
+    const sender = connection.lines[0]?.sender;
+    sender?.encodings.splice(1);
+    await peer.negotiate();
+    expect(sender?.encodings).toMatchObject([{ rid: "q", scaleResolutionDownBy: 1, maxBitrate: 5_000_000 }]);
+    expect(sender?.encodings[0]).not.toHaveProperty("maxFramerate");
   });
 
   it("leaves lines alone when it is closed while a track is put into them", async () => {

@@ -136,7 +136,7 @@ export class Peer {
     }
     const line = this.addVideoLine(
       track,
-      source === "camera" ? this.cameraEncodings(maxBitrate) : screenEncodings(maxBitrate),
+      source === "camera" ? this.cameraEncodings(maxBitrate) : screenEncodings(maxBitrate, this.options.simulcast),
       maxBitrate,
     );
     this.lines.set(source, line);

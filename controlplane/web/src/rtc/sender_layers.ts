@@ -65,6 +65,7 @@ export class SenderLayers {
       // section 5.10): alone it has to be whole.
       only.scaleResolutionDownBy = 1;
       only.maxBitrate = this.maxBitrate;
+      delete only.maxFramerate;
       changed = true;
     }
     for (const encoding of encodings) {
