@@ -11,7 +11,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 WEB := controlplane/web
 BROWSER := tests/browser
 # Seconds each fuzz target runs.
-FUZZ_SECONDS ?= 30
+FUZZ_SECONDS ?= 20
 
 # Network namespaces are made by root.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=PATH,CI)
