@@ -253,18 +253,26 @@ struct Refusals {
     too_early: bool,
 }
 
+impl Refusals {
+    fn with(self, other: Self) -> Self {
+        Self {
+            least: self.least.into_iter().chain(other.least).min(),
+            too_early: self.too_early || other.too_early,
+        }
+    }
+}
+
 impl Waiting {
     fn add(&mut self, demand: &Demand, room: &Room, used: u64) {
         let Some(step) = demand.steps().first() else {
             return;
         };
         self.reach(demand.priority);
-        if room.needed(demand.rises(0), used + step.bps) > room.budget.bps {
-            let least = self.here.least.map_or(step.bps, |least| least.min(step.bps));
-            self.here.least = Some(least);
-        } else {
-            self.here.too_early = true;
-        }
+        let does_not_fit = room.needed(demand.rises(0), used + step.bps) > room.budget.bps;
+        self.here = self.here.with(Refusals {
+            least: does_not_fit.then_some(step.bps),
+            too_early: !does_not_fit,
+        });
     }
 
     /// Priorities come from the highest to the lowest.
@@ -272,11 +280,7 @@ impl Waiting {
         if priority == self.priority {
             return;
         }
-        let Self { above, here, .. } = *self;
-        self.above = Refusals {
-            least: above.least.into_iter().chain(here.least).min(),
-            too_early: above.too_early || here.too_early,
-        };
+        self.above = self.above.with(self.here);
         self.here = Refusals::default();
         self.priority = priority;
     }

@@ -96,8 +96,21 @@ impl IncomingStreams {
     }
 
     /// Says what the lines are now. Streams of a line that publishes other layers than before are forgotten; those
-    /// of one that rests are kept: when it goes on, browsers don't repeat the names.
+    /// of one that rests are kept: when it goes on, browsers don't repeat the names. Replaced ones go, so that who
+    /// takes new streams each time does not run out of them.
     pub fn set_lines(&mut self, lines: &[MediaLine]) {
+        let mut index = 0;
+        while let Some(stream) = self.streams.get(index) {
+            let role = |of: &Stream| (of.line, of.layer, of.rtx);
+            if self.streams[index + 1..]
+                .iter()
+                .any(|later| role(later) == role(stream))
+            {
+                self.streams.remove(index);
+            } else {
+                index += 1;
+            }
+        }
         self.named_by.resize(self.named_by.len().max(lines.len()), None);
         for (index, line) in lines.iter().enumerate() {
             let Some(publish) = &line.publish else { continue };
@@ -330,6 +343,26 @@ mod tests {
             let others = [other];
             streams.set_lines(&others);
             assert_eq!(resolve(&mut streams, &others, 96, 1, &[]), Err(Unmapped::Unknown));
+        }
+    }
+
+    #[test]
+    fn new_streams_for_every_share_are_no_end_of_them() {
+        let lines = [camera(&["q", "f"], vec![])];
+        let mut streams = IncomingStreams::default();
+        for share in 0..limits::INBOUND_STREAMS as u32 {
+            streams.set_lines(&lines);
+            for (ssrc, payload_type, name) in [(0, 96, 10), (1, 97, 11), (2, 96, 10), (3, 97, 11)] {
+                let rid: &[u8] = if ssrc < 2 { b"q" } else { b"f" };
+                let named = resolve(
+                    &mut streams,
+                    &lines,
+                    payload_type,
+                    share * 4 + ssrc,
+                    &[(9, b"0"), (name, rid)],
+                );
+                assert!(named.is_ok(), "share {share}");
+            }
         }
     }
 
