@@ -111,6 +111,15 @@ impl Delay {
     }
 }
 
+/// What was when the estimate first fell for want of feedback.
+#[derive(Debug, Clone, Copy)]
+struct BeforeSilence {
+    at: Time,
+    estimate: u64,
+    /// What arrived, bits per second.
+    carried: f64,
+}
+
 /// The estimate for one subscriber.
 #[derive(Debug)]
 pub struct Estimator {
@@ -125,8 +134,8 @@ pub struct Estimator {
     remb: Option<f64>,
     rtt: Option<Duration>,
     estimate: u64,
-    /// When the estimate first fell for want of feedback, and what it was; none while feedback comes.
-    before_silence: Option<(Time, u64)>,
+    /// None while feedback comes.
+    before_silence: Option<BeforeSilence>,
     usage: Usage,
     /// The last feedback that told something; none yet.
     fed: Option<Time>,
@@ -243,14 +252,15 @@ impl Estimator {
     /// began, if it is undone.
     fn undo_silence(&mut self, now: Time, newest: Option<Time>, acked: u32) -> Option<Time> {
         // What speaks of before only came late.
-        let (since, before) = self.before_silence.take_if(|(since, _)| newest > Some(*since))?;
+        let before = self.before_silence.take_if(|before| newest > Some(before.at))?;
         let arrives = acked > 0 && self.reader.missing() * RARELY <= acked;
         let well = arrives && self.delay.queue.standing() < STANDING;
-        if !well || before > self.estimate * FALL_UNDONE {
+        if !well || before.estimate > self.estimate * FALL_UNDONE {
             return None;
         }
-        self.delay.aimd.set(now, before as f64);
-        Some(since)
+        self.delay.aimd.set(now, before.estimate as f64);
+        self.prober.on_restored(now, before.carried);
+        Some(before.at)
     }
 
     fn settle(&mut self, now: Time) -> u32 {
@@ -414,7 +424,7 @@ impl Estimator {
         let before = self
             .before_silence
             .take()
-            .map_or(self.estimate, |(_, before)| before);
+            .map_or(self.estimate, |before| before.estimate);
         let start = before.min(ESTIMATE_START) as f64;
         self.history.forget();
         self.reader = Reader::new(&self.history);
@@ -520,7 +530,11 @@ impl Estimator {
             self.combine(now);
         }
         if self.silence.handle_timeout(now) {
-            self.before_silence.get_or_insert((now, self.estimate));
+            self.before_silence.get_or_insert(BeforeSilence {
+                at: now,
+                estimate: self.estimate,
+                carried: self.delay.acked.rate().unwrap_or(0.0),
+            });
             let half = self.estimate as f64 / 2.0;
             self.delay.aimd.set(now, half);
             self.reports.halve();

@@ -79,6 +79,9 @@ const RECOVER_AFTER: Duration = Duration::from_secs(1);
 /// that was not made use of would never show that.
 const PROVES: Duration = Duration::from_secs(2);
 
+/// What begins needs so much more room than what was there ([`crate::forward::allocator`]), and rates waver.
+const AS_BEFORE: f64 = 1.25;
+
 /// After so many probes in a row that told nothing no more can be proven than the estimate says.
 const VAIN_MAX: u8 = 2;
 
@@ -204,6 +207,12 @@ impl Prober {
     /// Notes that feedback is back after a silence; what was usual before it, in bits per second.
     pub(super) fn on_return(&mut self, now: Time, usual: f64) {
         self.recover(now, usual, false);
+    }
+
+    /// Notes that only the feedback had failed while the path carried so much, in bits per second: what was there
+    /// before may come back without a proof of its own.
+    pub(super) fn on_restored(&mut self, now: Time, carried: f64) {
+        self.found = Some((now, carried * AS_BEFORE));
     }
 
     fn recover(&mut self, now: Time, usual: f64, narrow: bool) {

@@ -168,6 +168,20 @@ fn who_waits_for_a_proof_gets_it() {
 }
 
 #[test]
+fn what_only_the_feedback_hid_is_proven() {
+    let mut world = World::new(1e8);
+    world.wish(8_000_000, Some(2_000_000));
+    world.estimate = 2e6;
+    assert_eq!(world.proven(), None);
+    world.prober.on_restored(world.now(), 1e6);
+    assert_eq!(world.proven(), Some(1_250_000));
+    world.estimate = 1.1e6;
+    assert_eq!(world.proven(), Some(1_100_000), "the estimate bounds it");
+    world.prober.on_congestion(world.now(), world.estimate);
+    assert_eq!(world.proven(), None);
+}
+
+#[test]
 fn what_others_took_is_proven_no_more() {
     let mut world = World::new(1e8);
     world.wish(8_000_000, Some(2_000_000));
