@@ -8,15 +8,17 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::address::TransportAddress;
 
-/// Bytes of one batch. 64 runs of ten full packets; beyond that nothing is gained by waiting.
-pub const BATCH_BYTES: usize = 64 * 10 * MAX_DATAGRAM;
+/// Bytes of one batch: all its runs with ten full packets each.
+pub const BATCH_BYTES: usize = MAX_RUNS * 10 * MAX_DATAGRAM;
 
 /// The longest datagram we send: 1,200 bytes of media and headers leave room for tunnels; the
 /// buffer's unit is larger because retransmissions add a header.
 pub const MAX_DATAGRAM: usize = 1500;
 
-/// Runs in one batch.
-pub const MAX_RUNS: usize = 256;
+/// Runs in one batch. Between two batches the core looks at what has come, so that of a picture whose first packet
+/// is on its way already the rest leaves with it to those whose turn has not come: with more runs they are fewer,
+/// with less the calls cost more than that saves.
+pub const MAX_RUNS: usize = 64;
 
 /// Segments of one run: what every kernel since 4.18 takes.
 pub const MAX_SEGMENTS: u16 = 64;
