@@ -460,6 +460,8 @@ secret = "{secret}"
 
 [room]
 {room}
+[media]
+{media}
 [database]
 driver = "sqlite"
 url = "{database}"
@@ -481,6 +483,7 @@ io = "{io}"
         server = extra("server"),
         auth = extra("auth"),
         room = extra("room"),
+        media = extra("media"),
         dataplane = if options.own_dataplane {
             "spawn = false\n"
         } else {

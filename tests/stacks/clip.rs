@@ -47,7 +47,7 @@ impl Clip {
         ];
         let video = folder.join(match coding {
             Coding::H264 => "clip.h264",
-            Coding::Vp8 | Coding::Vp9 => "clip.ivf",
+            Coding::Vp8 | Coding::Vp9 | Coding::Av1 => "clip.ivf",
         });
         match coding {
             Coding::Vp8 => {
@@ -69,6 +69,10 @@ impl Clip {
                 ]);
                 // Delimiters show where a picture begins.
                 arguments.extend(["-tune", "zerolatency", "-x264-params", "aud=1"]);
+            }
+            Coding::Av1 => {
+                arguments.extend(["-c:v", "libaom-av1", "-usage", "realtime"]);
+                arguments.extend(["-cpu-used", "8", "-lag-in-frames", "0"]);
             }
         }
         arguments.push(text(&video));
@@ -93,7 +97,7 @@ impl Clip {
         let bytes = fs::read(&video).expect("ffmpeg wrote it");
         let pictures = match coding {
             Coding::H264 => access_units(&bytes).map(Bytes::copy_from_slice).collect(),
-            Coding::Vp8 | Coding::Vp9 => ivf(&bytes),
+            Coding::Vp8 | Coding::Vp9 | Coding::Av1 => ivf(&bytes),
         };
         assert_eq!(pictures.len() as u64, RATE * SECONDS, "every picture is coded");
         Arc::new(Self {
@@ -139,7 +143,12 @@ fn ivf(file: &[u8]) -> Vec<Bytes> {
 pub(crate) fn to_ivf(coding: Coding, pictures: &[Bytes]) -> Vec<u8> {
     let mut file = Vec::new();
     file.extend_from_slice(b"DKIF\0\0\x20\0");
-    file.extend_from_slice(if coding == Coding::Vp9 { b"VP90" } else { b"VP80" });
+    file.extend_from_slice(match coding {
+        Coding::Vp8 => b"VP80",
+        Coding::Vp9 => b"VP90",
+        Coding::Av1 => b"AV01",
+        Coding::H264 => unreachable!("a file of its own kind"),
+    });
     file.extend_from_slice(&320u16.to_le_bytes());
     file.extend_from_slice(&240u16.to_le_bytes());
     file.extend_from_slice(&(RATE as u32).to_le_bytes());

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
+use kall_tests::av1;
 use webrtc::media::io::Writer;
 use webrtc::media::io::ogg_writer::OggWriter;
 use webrtc::rtp::header::Header;
@@ -18,6 +19,7 @@ use crate::matrix::Coding;
 #[derive(Debug)]
 pub(crate) struct Film {
     coding: Coding,
+    /// Those of AV1 without the delimiter that a file has, since it is not sent.
     pub(crate) pictures: Vec<Bytes>,
     /// Packets of Opus with their RTP timestamps.
     pub(crate) sound: Vec<(u32, Bytes)>,
@@ -47,15 +49,24 @@ impl Film {
     pub(crate) fn decode(&self, folder: &Path) -> Decoded {
         let video = folder.join(match self.coding {
             Coding::H264 => "got.h264",
-            Coding::Vp8 | Coding::Vp9 => "got.ivf",
+            Coding::Vp8 | Coding::Vp9 | Coding::Av1 => "got.ivf",
         });
         let bytes = match self.coding {
             Coding::H264 => self.pictures.concat(),
             Coding::Vp8 | Coding::Vp9 => to_ivf(self.coding, &self.pictures),
+            Coding::Av1 => {
+                let unit = |obus: &Bytes| Bytes::from([&av1::DELIMITER, &obus[..]].concat());
+                to_ivf(self.coding, &self.pictures.iter().map(unit).collect::<Vec<_>>())
+            }
         };
         fs::write(&video, bytes).expect("the folder is there");
         let raw = folder.join("got.i420");
-        let mut arguments = vec!["-i", text(&video), "-fps_mode", "passthrough"];
+        // Of the two decoders of AV1 the one that is not the encoder's own library.
+        let mut arguments = match self.coding {
+            Coding::Av1 => vec!["-c:v", "libdav1d"],
+            Coding::Vp8 | Coding::H264 | Coding::Vp9 => Vec::new(),
+        };
+        arguments.extend(["-i", text(&video), "-fps_mode", "passthrough"]);
         arguments.extend(["-f", "rawvideo", "-pix_fmt", "yuv420p", text(&raw)]);
         ffmpeg::run(&arguments);
         let raw = fs::read(&raw).expect("ffmpeg wrote it");

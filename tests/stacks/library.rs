@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kall_tests::av1::{self, Obus};
 use kall_tests::server::Server;
 use kall_tests::wait::DEADLINE;
 use kall_tests::whip::{self, Session};
@@ -156,7 +157,7 @@ impl Coding {
             clock_rate: 90_000,
             sdp_fmtp_line: match self {
                 Self::Vp8 => "",
-                Self::Vp9 => "profile-id=0",
+                Self::Vp9 | Self::Av1 => "profile-id=0",
                 Self::H264 => "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
             }
             .to_owned(),
@@ -253,6 +254,7 @@ enum Pictures {
     Vp8(SampleBuilder<Vp8Packet>),
     Vp9(SampleBuilder<Vp9Packet>),
     H264(SampleBuilder<H264Packet>),
+    Av1(SampleBuilder<Av1Packet>),
 }
 
 impl Pictures {
@@ -261,6 +263,7 @@ impl Pictures {
             Coding::Vp8 => Self::Vp8(SampleBuilder::new(LATE, Vp8Packet::default(), 90_000)),
             Coding::Vp9 => Self::Vp9(SampleBuilder::new(LATE, Vp9Packet::default(), 90_000)),
             Coding::H264 => Self::H264(SampleBuilder::new(LATE, H264Packet::default(), 90_000)),
+            Coding::Av1 => Self::Av1(SampleBuilder::new(LATE, Av1Packet::default(), 90_000)),
         }
     }
 
@@ -275,6 +278,30 @@ impl Pictures {
             Self::Vp8(builder) => all(builder, packet),
             Self::Vp9(builder) => all(builder, packet),
             Self::H264(builder) => all(builder, packet),
+            Self::Av1(builder) => all(builder, packet),
         }
+    }
+}
+
+/// What the crate has for the other codecs: it makes payloads of AV1, and takes none apart.
+#[derive(Default)]
+struct Av1Packet {
+    obus: Obus,
+}
+
+impl Depacketizer for Av1Packet {
+    fn depacketize(&mut self, payload: &Bytes) -> Result<Bytes, rtp::Error> {
+        let ended = self.obus.add(payload).ok_or(rtp::Error::ErrShortPacket)?;
+        Ok(ended.into())
+    }
+
+    fn is_partition_head(&self, payload: &Bytes) -> bool {
+        payload
+            .first()
+            .is_some_and(|aggregation| !av1::continues(*aggregation))
+    }
+
+    fn is_partition_tail(&self, marker: bool, _: &Bytes) -> bool {
+        marker
     }
 }

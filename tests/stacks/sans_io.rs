@@ -51,6 +51,7 @@ impl Peer {
             Coding::Vp8 => config.enable_vp8(true),
             Coding::Vp9 => config.enable_vp9(true),
             Coding::H264 => config.enable_h264(true),
+            Coding::Av1 => config.enable_av1(true),
         };
         let mut rtc = config.build(Instant::now());
         rtc.add_local_candidate(Candidate::host(address, "udp").expect("a candidate"));
