@@ -84,6 +84,7 @@ fn settings() -> AnswerSettings {
         addresses: vec!["127.0.0.1".parse().expect("ip"), "192.0.2.1".parse().expect("ip")],
         tcp_port: None,
         version: 1,
+        run: 0,
         max_bitrate: 3_000_000,
         screen_share_bitrate: 5_000_000,
         audio_channels: 1,
@@ -399,6 +400,36 @@ fn passive_tcp_candidates_stand_behind_those_of_udp() {
     let mut foundations: Vec<&str> = candidates.iter().map(|fields| fields[0]).collect();
     foundations.dedup();
     assert_eq!(foundations.len(), 4);
+}
+
+#[test]
+fn every_candidate_of_a_run_stands_above_those_of_the_run_before() {
+    let (offer, params) = negotiate(&offer_text("chromium_offer.sdp")).expect("a usable offer");
+    let priorities = |run| -> Vec<u32> {
+        let settings = AnswerSettings {
+            tcp_port: Some(7881),
+            run,
+            ..settings()
+        };
+        answer(&offer, &params, &describe(&params), &settings)
+            .lines()
+            .filter(|line| line.starts_with("a=candidate:"))
+            .map(|line| line.split(' ').nth(3).and_then(|field| field.parse().ok()))
+            .map(|field| field.expect("a number"))
+            .collect()
+    };
+    // Between a relay's (RFC 8445 section 5.1.2.2: type preference 0, browsers up to 5) and those of a browser's
+    // connections: 90, of which a pair has the lower.
+    let (relay, connection) = (6 << 24, 90 << 24);
+    for run in [0, 1, 2, 500] {
+        let (before, after) = (priorities(run), priorities(run + 1));
+        assert!(before.iter().max() < after.iter().min(), "{before:?} {after:?}");
+        assert!(
+            before.iter().all(|own| (relay..connection).contains(own)),
+            "{before:?}"
+        );
+    }
+    assert_eq!(priorities(u32::MAX), priorities(u32::MAX - 1));
 }
 
 #[test]

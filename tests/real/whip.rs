@@ -276,6 +276,13 @@ async fn other_credentials_restart_and_the_present_ones_do_not() {
     let (status, body) = session.patch(Some("*"), &other).await;
     assert_eq!(status, StatusCode::OK, "{body}");
     assert!(body.contains("a=ice-ufrag:"), "{body}");
+    // Whoever has both paths in view takes the new one.
+    let priority = |text: &str| -> u32 {
+        let line = text.lines().find(|line| line.starts_with("a=candidate:"));
+        let field = line.and_then(|line| line.split(' ').nth(3));
+        field.and_then(|field| field.parse().ok()).expect("a candidate")
+    };
+    assert!(priority(&body) > priority(&session.answer), "{body}");
     assert_eq!(
         session.patch(Some(&session.tag), &same).await.0,
         StatusCode::PRECONDITION_FAILED

@@ -10,6 +10,7 @@ use kall_shared::media::{
 };
 use webrtc_sdp::attribute_type::SdpAttributeDirection;
 
+use super::candidates::CANDIDATES_MAX;
 use super::offer::{Av1, Offer, OfferLine};
 
 /// What the answer says beyond the negotiated parameters.
@@ -21,6 +22,8 @@ pub struct AnswerSettings {
     pub tcp_port: Option<u16>,
     /// Version of the `o=` line: rises with each answer.
     pub version: u32,
+    /// Runs of ICE that the session had before this one.
+    pub run: u32,
     /// For cameras, in bit/s.
     pub max_bitrate: u32,
     /// For screens, in bit/s.
@@ -187,7 +190,12 @@ impl Writer<'_> {
 
     fn candidates(&mut self) {
         let settings = self.settings;
-        for line in candidate_lines(&settings.addresses, self.description.udp_port, settings.tcp_port) {
+        for line in candidate_lines(
+            &settings.addresses,
+            self.description.udp_port,
+            settings.tcp_port,
+            settings.run,
+        ) {
             put!(self, "{line}");
         }
         put!(self, "a=end-of-candidates");
@@ -299,18 +307,39 @@ impl Writer<'_> {
     }
 }
 
+/// Type preference of the candidates, all of which are host candidates (RFC 8445 section 5.1.2.1): below those of a
+/// peer's addresses, so that a pair's priority is ours (section 6.1.2.3), and above those of its relays, which so keep
+/// their place behind every direct way.
+const TYPE_PREFERENCE: u32 = 64;
+
+/// Most runs of ICE that are told apart by their priorities. Later ones are as good as the last of them.
+const RUNS_MAX: u32 = 1 << 10;
+
+/// Priority of the candidate with this index in run number `run`.
+///
+/// Any candidate of a run stands above all of the run before, as nobody restarts what works: libwebrtc moves to the pair
+/// with the highest priority that answers, and from one that fell silent to a lower one only after 3.5 s.
+fn priority(run: u32, udp: bool, index: usize) -> u32 {
+    const { assert!(CANDIDATES_MAX <= 1 << 5) };
+    // RFC 6544 section 4.2: those of TCP below every one of UDP; then our order.
+    let local =
+        run.min(RUNS_MAX - 1) << 6 | u32::from(udp) << 5 | (CANDIDATES_MAX - 1).saturating_sub(index) as u32;
+    (TYPE_PREFERENCE << 24) + (local << 8) + 255
+}
+
 /// Host candidates, the best first.
-pub(super) fn candidate_lines(addresses: &[IpAddr], udp_port: u16, tcp_port: Option<u16>) -> Vec<String> {
+pub(super) fn candidate_lines(
+    addresses: &[IpAddr],
+    udp_port: u16,
+    tcp_port: Option<u16>,
+    run: u32,
+) -> Vec<String> {
     let udp = addresses.iter().enumerate().map(|(index, address)| {
-        // RFC 8445 section 5.1.2.1: type preference 126 for host, then our order.
-        let priority = (126u32 << 24) + ((65_535 - index as u32) << 8) + 255;
+        let priority = priority(run, true, index);
         format!("1 udp {priority} {address} {udp_port} typ host")
     });
     let tcp = addresses.iter().enumerate().filter_map(|(index, address)| {
-        // RFC 6544 section 4.2: below every UDP candidate, the direction preference of a passive one, then our
-        // order.
-        let local = (4u32 << 13) + (8191 - index as u32);
-        let priority = (90u32 << 24) + (local << 8) + 255;
+        let priority = priority(run, false, index);
         Some(format!(
             "1 tcp {priority} {address} {} typ host tcptype passive",
             tcp_port?

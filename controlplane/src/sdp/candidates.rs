@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-/// Most candidates in an answer; a host with more interfaces should use `dataplane.advertise`.
-const CANDIDATES_MAX: usize = 16;
+/// Most addresses in an answer; a host with more interfaces should use `dataplane.advertise`.
+pub(super) const CANDIDATES_MAX: usize = 16;
 
 /// The data plane's addresses and those the public name resolves to, for this client: loopback
 /// is of use, and no leak, only to a client on loopback, and then comes first.

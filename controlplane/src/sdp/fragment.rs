@@ -108,11 +108,12 @@ pub fn restart_fragment(
     addresses: &[IpAddr],
     udp_port: u16,
     tcp_port: Option<u16>,
+    run: u32,
 ) -> String {
     let mut text = String::new();
     // Writing to a string can't fail.
     let _ = write!(text, "a=ice-lite\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\n");
-    for line in candidate_lines(addresses, udp_port, tcp_port) {
+    for line in candidate_lines(addresses, udp_port, tcp_port, run) {
         let _ = write!(text, "{line}\r\n");
     }
     text.push_str("a=end-of-candidates\r\n");
@@ -167,6 +168,7 @@ mod tests {
             &addresses,
             7882,
             Some(7881),
+            1,
         );
         let fragment = Fragment::parse(&text).expect("own output");
         assert_eq!(fragment.ufrag.as_deref(), Some("newU"));

@@ -145,6 +145,28 @@ export function longestGap(page) {
   return page.evaluate(() => Math.max(window.seenPictures.longest, performance.now() - window.seenPictures.last));
 }
 
+/**
+ * Notes in `window.seenNetwork` when the browser has seen another address: no event of a page says so, but a connection
+ * that waits for its answer gathers there, too. It is none of those that `instrument` keeps.
+ * @param {import("playwright-core").Page} page
+ */
+export function watchNetworks(page) {
+  return page.evaluate(async () => {
+    const waiting = new RTCPeerConnection();
+    window.keptPeerConnections.splice(window.keptPeerConnections.indexOf(waiting), 1);
+    window.waitingPeerConnection = waiting;
+    window.seenNetwork = false;
+    waiting.createDataChannel("");
+    await waiting.setLocalDescription();
+    await new Promise((resolve) => {
+      waiting.onicecandidate = ({ candidate }) => candidate ?? resolve();
+    });
+    waiting.onicecandidate = ({ candidate }) => {
+      if (candidate) window.seenNetwork = true;
+    };
+  });
+}
+
 /** Whether the layers that a page sends are switched on, by rid: reports of Firefox do not say so. */
 function switchedOn(page) {
   return page.evaluate(() => {

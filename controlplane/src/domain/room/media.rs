@@ -94,6 +94,7 @@ impl Room {
         let negotiated = Negotiated {
             client: offer.session_id(),
             version: current.map_or(1, |session| session.negotiated.version.wrapping_add(1)),
+            run: current.map_or(0, |session| session.run_with(&params.transport)),
         };
         let label = member.label(negotiated);
         let (address, returns) = (member.address, member.had_session);
@@ -144,6 +145,7 @@ impl Room {
             addresses: self.candidate_addresses(address)?,
             tcp_port: client.info().and_then(|info| info.tcp_port),
             version: negotiated.version,
+            run: negotiated.run,
             max_bitrate: media.max_bitrate,
             screen_share_bitrate: media.screen_share_bitrate,
             audio_channels: media.audio_channels,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use kall_shared::id::{Identity, Mid, Rid, RoomId, SessionId, TrackId};
 use kall_shared::link::{Request, SlotSnapshot};
-use kall_shared::media::{Kind, SessionDescription, SessionParams, SlotWish, Source};
+use kall_shared::media::{Kind, RemoteTransport, SessionDescription, SessionParams, SlotWish, Source};
 use kall_shared::signalling::{self, Permissions, Role, ServerMessage};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -144,6 +144,9 @@ pub(super) struct Negotiated {
     pub(super) client: u64,
     /// Version of the last answer's `o=` line.
     pub(super) version: u32,
+    /// Runs of ICE before the one that goes on; absent in labels of older versions.
+    #[serde(default)]
+    pub(super) run: u32,
 }
 
 /// A publication.
@@ -259,6 +262,14 @@ impl Session {
             track,
             wish,
         }
+    }
+
+    /// Number of the run of ICE that goes on with these parameters: other credentials begin another one (RFC 8839
+    /// section 4.4.1.1.1).
+    pub(super) fn run_with(&self, transport: &RemoteTransport) -> u32 {
+        let own = &self.params.transport;
+        let restarts = (&own.ufrag, &own.pwd) != (&transport.ufrag, &transport.pwd);
+        self.negotiated.run.saturating_add(u32::from(restarts))
     }
 
     pub(super) fn has_free_video_slot(&self) -> bool {

@@ -302,6 +302,7 @@ mod tests {
         let negotiated = Negotiated {
             client: 1,
             version: 1,
+            run: 0,
         };
         // A track belongs to one person: two hundred and fifty-six numbers, a share for each.
         let own = |person: u8, tracks: Vec<u8>| -> Vec<u8> {

@@ -12,7 +12,7 @@ use kall_shared::media::{Kind, SlotWish};
 use kall_shared::signalling::{ErrorCode, Role, ServerMessage};
 use serde::{Deserialize, Serialize};
 
-use super::member::{Member, Presence, Resource, ResumeNumbers, Ticket};
+use super::member::{Member, Negotiated, Presence, Resource, ResumeNumbers, Ticket};
 use super::messages::gone;
 use super::slots::{self, Candidate};
 use super::{Room, media, now_utc, wish};
@@ -112,6 +112,8 @@ pub struct ResourceInfo {
 /// The server's half of a new run of ICE.
 #[derive(Debug, Clone)]
 pub struct Restarted {
+    /// Runs that the session had before.
+    pub run: u32,
     /// User fragment; also names this run.
     pub ufrag: String,
     /// Password.
@@ -276,9 +278,13 @@ impl Room {
         let mut params = session.params.clone();
         params.transport.ufrag = ufrag;
         params.transport.pwd = pwd;
+        let negotiated = Negotiated {
+            run: session.run_with(&params.transport),
+            ..session.negotiated
+        };
         let request = Request::UpdateSession {
             session: session.id,
-            label: None,
+            label: Some(member.label(negotiated)),
             params: params.clone(),
         };
         let client = self.context.media.clone();
@@ -287,8 +293,9 @@ impl Room {
             return Err(media::media_error(MediaError::Unexpected));
         };
         self.members
-            .refresh_session(&identity, params, None, &description);
+            .refresh_session(&identity, params, Some(negotiated), &description);
         Ok(Restarted {
+            run: negotiated.run,
             addresses: self.candidate_addresses(address)?,
             ufrag: description.ufrag,
             pwd: description.pwd,

@@ -97,6 +97,7 @@ pub(super) async fn change(
         &restarted.addresses,
         restarted.udp_port,
         restarted.tcp_port,
+        restarted.run,
     );
     let headers = [
         (header::CONTENT_TYPE, FRAGMENT.to_owned()),
