@@ -1,19 +1,37 @@
 //! Media whose every packet is recognisable: RFC 7741 payloads and Opus-like ones that carry a
 //! number and bytes derived from it, so that what arrives can be compared with what was sent.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 /// Bytes of the VP8 payload descriptor that [`Vp8Frames`] writes.
 const DESCRIPTOR_LEN: usize = 6;
 
 /// Packets of one frame: several, so that a frame is more than its first packet.
 pub(crate) const PACKETS_PER_FRAME: usize = 3;
 
+/// Numbers between the first ones of two senders: nobody sends what another has sent.
+const APART: u64 = 1 << 32;
+
+/// The first number of another sender.
+pub(crate) fn first_number() -> u64 {
+    static SENDERS: AtomicU64 = AtomicU64::new(0);
+    SENDERS.fetch_add(1, Ordering::Relaxed) * APART
+}
+
 /// Makes VP8 frames with a 15-bit picture id, TL0PICIDX and key index.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Vp8Frames {
     frame: u64,
 }
 
 impl Vp8Frames {
+    /// Of another sender.
+    pub(crate) fn new() -> Self {
+        Self {
+            frame: first_number(),
+        }
+    }
+
     /// The payloads of the next frame.
     pub(crate) fn next(&mut self, key: bool) -> Vec<Vec<u8>> {
         let frame = self.frame;

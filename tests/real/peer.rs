@@ -23,6 +23,8 @@ use webrtc::peer_connection::peer_connection_state::RTCPeerConnectionState;
 use webrtc::peer_connection::sdp::session_description::RTCSessionDescription;
 use webrtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use webrtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use webrtc::rtp::extension::HeaderExtension;
+use webrtc::rtp::extension::audio_level_extension::AudioLevelExtension;
 use webrtc::rtp::header::Header;
 use webrtc::rtp::packet::Packet;
 use webrtc::rtp_transceiver::RTCRtpTransceiverInit;
@@ -34,7 +36,7 @@ use webrtc::rtp_transceiver::rtp_transceiver_direction::RTCRtpTransceiverDirecti
 use webrtc::track::track_local::TrackLocalWriter;
 use webrtc::track::track_local::track_local_static_rtp::TrackLocalStaticRTP;
 
-use crate::pattern::{Vp8Frames, opus_payload};
+use crate::pattern::{Vp8Frames, first_number, opus_payload};
 
 /// Slots a peer offers unless a test says otherwise, as the product's clients do.
 pub(crate) const AUDIO_SLOTS: usize = 3;
@@ -72,6 +74,7 @@ pub(crate) struct Peer {
     /// What went out.
     pub(crate) sent: Arc<Mutex<Sent>>,
     key_frame_wanted: Arc<AtomicBool>,
+    speaks: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -101,6 +104,10 @@ impl Peer {
                 .register_header_extension(RTCRtpHeaderExtensionCapability { uri }, kind, None)
                 .expect("one more header extension");
         }
+        let uri = "urn:ietf:params:rtp-hdrext:ssrc-audio-level".to_owned();
+        media
+            .register_header_extension(RTCRtpHeaderExtensionCapability { uri }, RTPCodecType::Audio, None)
+            .expect("one more header extension");
         let registry = configure_nack(Registry::new(), &mut media);
         let registry = configure_rtcp_reports(registry);
         // Without feedback of its own: whoever tells how its path does is sent less when its machine is
@@ -143,6 +150,7 @@ impl Peer {
             received,
             sent: Arc::default(),
             key_frame_wanted: Arc::new(AtomicBool::new(true)),
+            speaks: Arc::default(),
             tasks: Vec::new(),
         };
         if publishes {
@@ -261,7 +269,8 @@ impl Peer {
     pub(crate) fn start_media(&mut self) {
         if let Some(track) = self.audio.clone() {
             let sent = Arc::clone(&self.sent);
-            self.tasks.push(tokio::spawn(send_audio(track, sent)));
+            let speaks = Arc::clone(&self.speaks);
+            self.tasks.push(tokio::spawn(send_audio(track, sent, speaks)));
         }
         if let (Some(track), Some(sender)) = (self.video.clone(), self.video_sender.clone()) {
             let wanted = Arc::clone(&self.key_frame_wanted);
@@ -270,6 +279,11 @@ impl Peer {
             let (sent, wanted) = (Arc::clone(&self.sent), Arc::clone(&self.key_frame_wanted));
             self.tasks.push(tokio::spawn(send_video(track, sent, wanted)));
         }
+    }
+
+    /// From now on its sound is a voice. Before, its packets do not say how loud they are.
+    pub(crate) fn speak(&self) {
+        self.speaks.store(true, Ordering::Relaxed);
     }
 
     /// What came in one slot so far.
@@ -332,11 +346,22 @@ fn collect(connection: &RTCPeerConnection, received: &ReceivedByMid) {
     }));
 }
 
-async fn send_audio(track: Arc<TrackLocalStaticRTP>, sent: Arc<Mutex<Sent>>) {
+/// A voice (RFC 6464 section 3: in -dBov): words of half a second, and what is heard between them. One constant sound
+/// would be noise.
+fn voice(number: u64) -> AudioLevelExtension {
+    let word = number % 32 < 24;
+    AudioLevelExtension {
+        level: if word { 18 + (number % 5) as u8 } else { 90 },
+        voice: word,
+    }
+}
+
+async fn send_audio(track: Arc<TrackLocalStaticRTP>, sent: Arc<Mutex<Sent>>, speaks: Arc<AtomicBool>) {
     let mut pace = tokio::time::interval(Duration::from_millis(20));
+    let first = first_number();
     for number in 0u64.. {
         pace.tick().await;
-        let payload = opus_payload(number);
+        let payload = opus_payload(first + number);
         sent.lock()
             .expect("no sender panicked")
             .audio
@@ -344,7 +369,14 @@ async fn send_audio(track: Arc<TrackLocalStaticRTP>, sent: Arc<Mutex<Sent>>) {
         // The sequence number starts near its end, so that every run crosses the wrap.
         let sequence = 65_500u16.wrapping_add(number as u16);
         let packet = packet(sequence, (number as u32).wrapping_mul(960), number == 0, payload);
-        if track.write_rtp(&packet).await.is_err() {
+        let level = speaks
+            .load(Ordering::Relaxed)
+            .then_some(HeaderExtension::AudioLevel(voice(number)));
+        if track
+            .write_rtp_with_extensions(&packet, level.as_slice())
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -352,7 +384,7 @@ async fn send_audio(track: Arc<TrackLocalStaticRTP>, sent: Arc<Mutex<Sent>>) {
 
 async fn send_video(track: Arc<TrackLocalStaticRTP>, sent: Arc<Mutex<Sent>>, wanted: Arc<AtomicBool>) {
     let mut pace = tokio::time::interval(Duration::from_millis(33));
-    let mut frames = Vp8Frames::default();
+    let mut frames = Vp8Frames::new();
     let mut sequence = 65_400u16;
     let mut timestamp = 0u32.wrapping_sub(300_000);
     loop {

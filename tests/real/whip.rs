@@ -11,7 +11,8 @@ use reqwest::StatusCode;
 use webrtc::ice::network_type::NetworkType;
 
 use crate::call::{ALL_PROFILES, How, Participant, assert_delivered, attribute};
-use crate::peer::Peer;
+use crate::pattern::behind_descriptor;
+use crate::peer::{Peer, Received};
 
 /// A peer connection that a WHIP or WHEP session stands behind.
 struct Caller {
@@ -186,6 +187,30 @@ async fn a_player_gets_the_participant_it_names_and_nobody_else() {
     stage.until_packets("1", 90).await;
     stage.until_packets("0", 50).await;
     assert_delivered(&carol.peer, &stage.peer, "1", Kind::Video);
+
+    // And sees whoever speaks.
+    alice.peer.speak();
+    until("the speaker's picture on the stage", async || {
+        let shown = stage.peer.slot("1");
+        let last = behind_descriptor(&shown.last()?.payload)?.to_vec();
+        let sent = alice.peer.sent.lock().expect("no sender panicked");
+        sent.video.contains(&last).then_some(())
+    })
+    .await;
+    let before = carol.peer.sent.lock().expect("no sender panicked").video.len();
+    stage.until_packets("1", 90).await;
+    let shown = stage.peer.slot("1");
+    let carols = carol.peer.sent.lock().expect("no sender panicked").video[before..].to_vec();
+    let strangers = |packet: &&Received| {
+        carols
+            .iter()
+            .any(|media| behind_descriptor(&packet.payload) == Some(media))
+    };
+    assert_eq!(
+        shown.iter().filter(strangers).count(),
+        0,
+        "the other camera is not shown any more"
+    );
 
     assert_eq!(player.session.delete().await, StatusCode::OK);
     until_left(&mut carol.signalling).await;
