@@ -51,7 +51,8 @@ fuzz_target!(|bytes: &[u8]| {
         ..
     }) = Fragment::parse(text)
     {
-        let own = restart_fragment(&ufrag, &pwd, &["192.0.2.1".parse().expect("an address")], 7882, Some(7881));
+        let addresses = ["192.0.2.1".parse().expect("an address")];
+        let own = restart_fragment(&ufrag, &pwd, &addresses, 7882, Some(7881), u32::MAX);
         let own = Fragment::parse(&own).expect("own output");
         assert_eq!((own.ufrag, own.pwd), (Some(ufrag), Some(pwd)));
     }
@@ -83,6 +84,7 @@ fuzz_target!(|bytes: &[u8]| {
         addresses: vec!["192.0.2.1".parse().expect("an address")],
         tcp_port: Some(7881),
         version: 1,
+        run: u32::MAX,
         max_bitrate: 2_500_000,
         screen_share_bitrate: 4_000_000,
         audio_channels: 1,
