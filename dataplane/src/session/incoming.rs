@@ -26,6 +26,13 @@ pub struct Stream {
     pub rtx: bool,
 }
 
+impl Stream {
+    /// What only one stream of a session is at a time: its line, its layer, and whether it repairs.
+    fn role(&self) -> (u8, u8, bool) {
+        (self.line, self.layer, self.rtx)
+    }
+}
+
 /// The streams a session has shown so far.
 #[derive(Debug, Default)]
 pub struct IncomingStreams {
@@ -85,13 +92,11 @@ impl IncomingStreams {
     /// known of a layer goes with its SSRC, and two that took turns would make each packet a new
     /// beginning.
     fn is_newest(&self, stream: Stream) -> bool {
-        let same =
-            |other: &Stream| (other.line, other.layer, other.rtx) == (stream.line, stream.layer, false);
         stream.rtx
             || self
                 .streams
                 .iter()
-                .rfind(|other| same(other))
+                .rfind(|other| other.role() == stream.role())
                 .is_none_or(|newest| newest.ssrc == stream.ssrc)
     }
 
@@ -99,18 +104,16 @@ impl IncomingStreams {
     /// of one that rests are kept: when it goes on, browsers don't repeat the names. Replaced ones go, so that who
     /// takes new streams each time does not run out of them.
     pub fn set_lines(&mut self, lines: &[MediaLine]) {
-        let mut index = 0;
-        while let Some(stream) = self.streams.get(index) {
-            let role = |of: &Stream| (of.line, of.layer, of.rtx);
-            if self.streams[index + 1..]
+        let before = std::mem::take(&mut self.streams);
+        let replaced = |index: usize| {
+            before[index + 1..]
                 .iter()
-                .any(|later| role(later) == role(stream))
-            {
-                self.streams.remove(index);
-            } else {
-                index += 1;
-            }
-        }
+                .any(|later| later.role() == before[index].role())
+        };
+        self.streams = (0..before.len())
+            .filter(|index| !replaced(*index))
+            .map(|index| before[index])
+            .collect();
         self.named_by.resize(self.named_by.len().max(lines.len()), None);
         for (index, line) in lines.iter().enumerate() {
             let Some(publish) = &line.publish else { continue };
