@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -45,12 +46,19 @@ pub struct Cpus {
 }
 
 /// What sending came to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Limit {
     /// Processor time of the sender.
     pub cpu: Duration,
     /// Packets that were sent.
     pub packets: u64,
+}
+
+impl AddAssign for Limit {
+    fn add_assign(&mut self, other: Self) {
+        self.cpu += other.cpu;
+        self.packets += other.packets;
+    }
 }
 
 impl Limit {

@@ -194,9 +194,16 @@ impl Estimator {
     pub fn prefetch(&self) {
         prefetch(&self.history);
         prefetch(&self.silence);
+        prefetch(&self.reports);
         prefetch(&self.sent_bytes);
         prefetch(&self.fed);
+        prefetch(&self.rtt);
+        prefetch(&self.now);
         self.prober.prefetch();
+    }
+
+    /// Fetches what that leads to, once it is there itself.
+    pub fn prefetch_linked(&self) {
         self.history.prefetch();
     }
 

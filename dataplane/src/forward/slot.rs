@@ -16,6 +16,7 @@ use crate::forward::rewriter::{FIRST_SEQ_END, Out, Relation, Rewriter, SourceId,
 use crate::forward::spatial::SpatialLayers;
 use crate::forward::templates::TemplateIds;
 use crate::forward::turns::Turns;
+use crate::io::prefetch::prefetch;
 use crate::rtp::nack_map::{NackMap, NotResent, Sent};
 use crate::rtp::packet_ring::{PacketMeta, UNREAD};
 use crate::rtp::{CaptureClock, RateMeter, SendStream};
@@ -621,8 +622,28 @@ impl Slot {
         meta.temporal > self.thinned.at(meta.seq)
     }
 
-    /// Fetches what the next packet looks at.
+    /// Fetches what the next packet looks at in the slot itself, which is most of it but what repairs take.
     pub fn prefetch(&self) {
+        prefetch(&self.rewriter);
+        prefetch(&self.nacks);
+        prefetch(&self.send);
+        prefetch(&self.sent);
+        prefetch(&self.guard);
+        prefetch(&self.carried);
+        prefetch(&self.extensions);
+        prefetch(&self.spatial);
+        prefetch(&self.thinned);
+        prefetch(&self.newest);
+        prefetch(&self.patient_until);
+        prefetch(&self.occupant);
+        prefetch(&self.fed_by);
+        prefetch(&self.ssrc);
+        prefetch(&self.aim);
+        prefetch(&self.temporal);
+    }
+
+    /// Fetches what that leads to, once it is there itself.
+    pub fn prefetch_linked(&self) {
         self.nacks.prefetch();
     }
 

@@ -273,6 +273,11 @@ impl Agent {
         self.selected() != before
     }
 
+    /// Fetches what [`Self::selected`] looks at.
+    pub fn prefetch(&self) {
+        self.pairs.prefetch();
+    }
+
     /// Where to send to; `None` before the first valid check.
     #[must_use]
     pub fn selected(&self) -> Option<Path> {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::address::TransportAddress;
+use crate::io::prefetch::prefetch;
 use crate::time::Time;
 
 /// Pairs kept per session. A browser on Wi-Fi, mobile data and a VPN, with IPv4 and IPv6, uses six.
@@ -46,6 +47,11 @@ impl Pairs {
             pairs: Vec::with_capacity(PAIRS_MAX),
             selected: None,
         }
+    }
+
+    /// Fetches the path in use.
+    pub(super) fn prefetch(&self) {
+        prefetch(&self.selected);
     }
 
     /// Notes an authenticated check over `path`. A ninth pair takes the place of the one that was

@@ -15,6 +15,12 @@ pub fn prefetch<T>(value: &T) {
     }
 }
 
+/// Fetches the line behind the last of some values, where the next one goes.
+#[inline]
+pub fn prefetch_after<T>(values: &[T]) {
+    line(values.as_ptr_range().end.cast());
+}
+
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn line(address: *const i8) {

@@ -154,7 +154,9 @@ impl Downstream {
 
     /// Fetches what the next packet looks at.
     pub fn prefetch(&self) {
+        prefetch(&self.feedback);
         prefetch(&self.pacer);
+        prefetch(&self.allocate_at);
         prefetch(&self.sent);
         self.estimator.prefetch();
     }

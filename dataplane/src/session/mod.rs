@@ -120,14 +120,41 @@ impl Session {
             .min(self.downstream.poll_deadline(now, waits))
     }
 
-    /// Fetches what sealing its packets looks at.
+    /// Fetches what sealing its packets looks at in the session itself. Like all that is called so, it reads nothing: it
+    /// only works out addresses, so that nothing is waited for.
     pub fn prefetch(&self) {
         prefetch(&self.outbox);
         prefetch(&self.slots);
+        prefetch(&self.params.lines);
         prefetch(&self.rtx_budget);
+        prefetch(&self.sender_reports);
         prefetch(&self.wake_at);
         self.transport.prefetch();
         self.downstream.prefetch();
+    }
+
+    /// Fetches what that leads to, once it is there itself.
+    pub fn prefetch_linked(&self, slot: u8) {
+        self.outbox.prefetch_items();
+        self.transport.prefetch_linked();
+        self.downstream.estimator.prefetch_linked();
+        if let Some(slot) = self.slots.get(usize::from(slot)) {
+            slot.prefetch();
+        }
+    }
+
+    /// Fetches what its next items lead to, once they are there; `slot` is the one that was fetched before.
+    pub fn prefetch_slots(&self, slot: u8) {
+        for index in self.outbox.next_slots() {
+            let Some(next) = self.slots.get(usize::from(index)) else {
+                continue;
+            };
+            if index == slot {
+                next.prefetch_linked();
+            } else {
+                next.prefetch();
+            }
+        }
     }
 
     /// What slots were given less for since then is no more.

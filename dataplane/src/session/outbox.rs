@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use kall_shared::media::Kind;
 
+use crate::io::prefetch::{prefetch, prefetch_after};
 use crate::limits;
 use crate::shard::slab::Key;
 
@@ -52,6 +53,15 @@ impl Item {
             _ => false,
         }
     }
+}
+
+/// A session that has something to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    /// Which one.
+    pub session: Key,
+    /// The slot that came first: a hint at what to fetch ahead.
+    pub slot: u8,
 }
 
 /// The queues of one session.
@@ -102,9 +112,29 @@ impl Outbox {
     }
 
     /// Puts its session, `owner`, on the list of those that have something to send, where each stands once.
-    pub fn enlist(&mut self, owner: Key, ready: &mut VecDeque<Key>) {
+    pub fn enlist(&mut self, owner: Key, slot: u8, ready: &mut VecDeque<Ready>) {
         if !std::mem::replace(&mut self.queued, true) {
-            ready.push_back(owner);
+            ready.push_back(Ready { session: owner, slot });
+        }
+    }
+
+    /// Fetches where the next item of this kind is written.
+    pub fn prefetch_end(&self, kind: Kind) {
+        let queue = match kind {
+            Kind::Audio => &self.audio,
+            Kind::Video => &self.video,
+        };
+        // What is behind the last one is most often on its line, and a queue that was emptied goes on where it was.
+        let (front, back) = queue.as_slices();
+        prefetch_after(if back.is_empty() { front } else { back });
+    }
+
+    /// Fetches the next items themselves.
+    pub fn prefetch_items(&self) {
+        for queue in [&self.audio, &self.video] {
+            if let Some(item) = queue.front() {
+                prefetch(item);
+            }
         }
     }
 

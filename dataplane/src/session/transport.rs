@@ -77,7 +77,13 @@ impl Transport {
 
     /// Fetches what sending looks at.
     pub fn prefetch(&self) {
-        prefetch(&self.ice);
+        self.ice.prefetch();
+        prefetch(&self.room);
+        prefetch(&self.keyed);
+    }
+
+    /// Fetches the keys, once it is known that there are some.
+    pub fn prefetch_linked(&self) {
         if let Some(keyed) = &self.keyed {
             keyed.outbound.prefetch();
         }

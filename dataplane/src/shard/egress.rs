@@ -20,12 +20,11 @@ use crate::forward::layer_stream::LayerStream;
 use crate::forward::publication::Publication;
 use crate::forward::rewriter::Withheld;
 use crate::forward::slot::Slot;
-use crate::io::prefetch::prefetch;
 use crate::rtp::nack_map::Sent;
 use crate::rtp::packet_ring::PacketMeta;
 use crate::session::Session;
 use crate::session::downstream::{Downstream, Feedback};
-use crate::session::outbox::{Item, Outbox};
+use crate::session::outbox::{Item, Outbox, Ready};
 use crate::session::transport::Keyed;
 use crate::time::Time;
 use crate::wire::rtp::HeaderFields;
@@ -46,7 +45,9 @@ impl Shard {
             return;
         }
         while batch.has_room() {
-            let Some(&key) = self.ready.front() else { break };
+            let Some(&Ready { session: key, .. }) = self.ready.front() else {
+                break;
+            };
             self.fetch_ahead();
             let Some(session) = self.sessions.get_mut(key) else {
                 self.ready.pop_front();
@@ -74,20 +75,21 @@ impl Shard {
         self.count_transmits(batch);
     }
 
-    /// Fetches the state of the sessions that are next: of the one after the next what is found at once, of the next what
-    /// that leads to.
+    /// Fetches the state of the sessions that are next, a step for each turn of another: what is read in one was
+    /// fetched in the one before.
     fn fetch_ahead(&self) {
-        let ahead = |by: usize| self.sessions.get(*self.ready.get(by)?);
-        if let Some(session) = ahead(2) {
+        let ahead = |by: usize| {
+            let ready = self.ready.get(by)?;
+            Some((self.sessions.get(ready.session)?, ready.slot))
+        };
+        if let Some((session, _)) = ahead(3) {
             session.prefetch();
         }
-        if let Some(session) = ahead(1) {
-            for slot in session.outbox.next_slots() {
-                if let Some(slot) = session.slots.get(usize::from(slot)) {
-                    prefetch(slot);
-                    slot.prefetch();
-                }
-            }
+        if let Some((session, slot)) = ahead(2) {
+            session.prefetch_linked(slot);
+        }
+        if let Some((session, slot)) = ahead(1) {
+            session.prefetch_slots(slot);
         }
     }
 
@@ -100,7 +102,8 @@ impl Shard {
     /// The session has something to seal.
     pub(super) fn make_ready(&mut self, key: Key) {
         if let Some(session) = self.sessions.get_mut(key) {
-            session.outbox.enlist(key, &mut self.ready);
+            let slot = session.outbox.next_slots().next().unwrap_or(0);
+            session.outbox.enlist(key, slot, &mut self.ready);
         }
     }
 

@@ -14,6 +14,7 @@ use crate::forward::keyframe::Meanwhile;
 use crate::forward::publication::{Incoming, Taken};
 use crate::forward::slot::Slot;
 use crate::ice::Ignored;
+use crate::io::prefetch::prefetch;
 use crate::session::DEFAULT_RTT;
 use crate::session::downstream::Feedback;
 use crate::session::formats::Format;
@@ -32,6 +33,9 @@ use crate::wire::stun;
 
 /// Most packets of the beginning of a word: five of 20 ms.
 const ONSET_PACKETS: u64 = 5;
+
+/// How many subscribers before its turn the queue of one is fetched; and twice as many, what says where that is.
+const FETCHED_AHEAD: usize = 4;
 
 /// A packet's place among those of its stream that came before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -350,7 +354,17 @@ impl Shard {
             && publication
                 .stream(layer)
                 .is_some_and(|stream| stream.codec.codec == Codec::Av1);
-        for subscriber in &publication.subscribers {
+        for (place, subscriber) in publication.subscribers.iter().enumerate() {
+            let ahead = |by: usize| {
+                let subscriber = publication.subscribers.get(place + by)?;
+                Some(&self.sessions.get(subscriber.session)?.outbox)
+            };
+            if let Some(outbox) = ahead(2 * FETCHED_AHEAD) {
+                prefetch(outbox);
+            }
+            if let Some(outbox) = ahead(FETCHED_AHEAD) {
+                outbox.prefetch_end(kind);
+            }
             if !(subscriber.takes(layer) || scalable && subscriber.takes_any()) {
                 continue;
             }
@@ -360,7 +374,9 @@ impl Shard {
             if !session.outbox.open {
                 continue;
             }
-            session.outbox.enlist(subscriber.session, &mut self.ready);
+            session
+                .outbox
+                .enlist(subscriber.session, subscriber.slot, &mut self.ready);
             let slot = subscriber.slot;
             let item = |seq| Item::Forward {
                 slot,
@@ -574,7 +590,7 @@ impl Shard {
                 self.counters.rtx_refused += 1;
                 continue;
             }
-            session.outbox.enlist(key, &mut self.ready);
+            session.outbox.enlist(key, index as u8, &mut self.ready);
         }
     }
 

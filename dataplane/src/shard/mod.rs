@@ -51,6 +51,7 @@ use crate::ice::check_limit::{self, CheckLimit};
 use crate::lane::Lanes;
 use crate::limits;
 use crate::session::Session;
+use crate::session::outbox::Ready;
 use crate::session::transport::Keyed;
 use crate::srtp::SessionKeys;
 use crate::time::{Time, WallClock};
@@ -123,7 +124,7 @@ pub struct Shard {
     control: ControlQueue,
     handshakes: Handshakes,
     /// Sessions whose outbox is not empty, each once.
-    ready: VecDeque<Key>,
+    ready: VecDeque<Ready>,
     /// Slots that need a key frame from their publisher, found while sealing.
     wanting: Vec<(Key, u8)>,
     /// Slots that began or changed their source while sealing.

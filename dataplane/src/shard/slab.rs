@@ -9,10 +9,12 @@ pub struct Slab<T> {
     max: usize,
 }
 
+/// Values are boxed, so that the entries of thousands are small enough to stay in the nearer caches: whether a key is
+/// valid is then known without waiting for the value's own memory, and that can be fetched ahead.
 #[derive(Debug)]
 struct Entry<T> {
     epoch: u32,
-    value: Option<T>,
+    value: Option<Box<T>>,
 }
 
 /// The place of a value and how often the place was given out.
@@ -25,8 +27,8 @@ pub struct Key {
 }
 
 impl<T> Slab<T> {
-    /// An empty slab for at most `max` values. Addresses for all of them are reserved here, so that values never move;
-    /// memory is only what is used of them.
+    /// An empty slab for at most `max` values. The entries for all of them are reserved here; values have memory of
+    /// their own, and never move.
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self {
@@ -67,7 +69,7 @@ impl<T> Slab<T> {
             index,
             epoch: entry.epoch,
         };
-        entry.value = Some(make(key));
+        entry.value = Some(Box::new(make(key)));
         self.len += 1;
         Some(key)
     }
@@ -82,7 +84,7 @@ impl<T> Slab<T> {
         entry.epoch = entry.epoch.wrapping_add(1);
         self.free.push(key.index);
         self.len -= 1;
-        Some(value)
+        Some(*value)
     }
 
     /// The value of a key that is still valid.
@@ -92,7 +94,7 @@ impl<T> Slab<T> {
             .get(key.index as usize)
             .filter(|entry| entry.epoch == key.epoch)?
             .value
-            .as_ref()
+            .as_deref()
     }
 
     /// The value of a key that is still valid.
@@ -101,7 +103,7 @@ impl<T> Slab<T> {
             .get_mut(key.index as usize)
             .filter(|entry| entry.epoch == key.epoch)?
             .value
-            .as_mut()
+            .as_deref_mut()
     }
 
     /// One more than the highest index that was ever given out.
@@ -125,7 +127,7 @@ impl<T> Slab<T> {
                 index: index as u32,
                 epoch: entry.epoch,
             };
-            entry.value.as_ref().map(|value| (key, value))
+            entry.value.as_deref().map(|value| (key, value))
         })
     }
 
@@ -136,7 +138,7 @@ impl<T> Slab<T> {
                 index: index as u32,
                 epoch: entry.epoch,
             };
-            entry.value.as_mut().map(|value| (key, value))
+            entry.value.as_deref_mut().map(|value| (key, value))
         })
     }
 }
