@@ -193,6 +193,7 @@ impl Estimator {
     /// Fetches what [`Self::on_sent`] looks at.
     pub fn prefetch(&self) {
         prefetch(&self.history);
+        prefetch(&self.reader);
         prefetch(&self.silence);
         prefetch(&self.reports);
         prefetch(&self.sent_bytes);
@@ -204,7 +205,12 @@ impl Estimator {
 
     /// Fetches what that leads to, once it is there itself.
     pub fn prefetch_linked(&self) {
-        self.history.prefetch();
+        self.history.prefetch(self.history.next());
+    }
+
+    /// Fetches what feedback will speak of, once that is there itself.
+    pub fn prefetch_unacknowledged(&self) {
+        self.history.prefetch(self.reader.told());
     }
 
     /// Takes a feedback message that the kernel received at `received`. What it says of numbers that were

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::io::prefetch::prefetch;
+use crate::io::prefetch::prefetch_all;
 use crate::rtp::ext_seq::nearest_u16;
 use crate::time::Time;
 
@@ -19,6 +19,9 @@ const PACKETS_MIN: usize = 128;
 
 /// How long a packet is worth room: feedback that comes later tells nothing of the path as it is.
 const REMEMBERED: Duration = Duration::from_millis(1500);
+
+/// Places that are fetched at once: as many as one feedback message usually speaks of.
+const FETCHED: usize = 12;
 
 /// What a packet is, for accounting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -170,9 +173,11 @@ impl History {
         self.packets = packets;
     }
 
-    /// Fetches the place of the next packet.
-    pub(super) fn prefetch(&self) {
-        prefetch(&self.packets[self.index(self.next)]);
+    /// Fetches the places of a packet and of some after it.
+    pub(super) fn prefetch(&self, number: u64) {
+        let first = self.index(number);
+        let end = (first + FETCHED).min(self.packets.len());
+        prefetch_all(&self.packets[first..end]);
     }
 
     fn index(&self, number: u64) -> usize {

@@ -248,9 +248,9 @@ impl Prober {
         }
     }
 
-    /// Fetches what [`Self::on_sent`] looks at.
+    /// Fetches all of it.
     pub(super) fn prefetch(&self) {
-        prefetch(&self.cluster);
+        prefetch(self);
     }
 
     /// Notes a packet; `bytes` with headers.

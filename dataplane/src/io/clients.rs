@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::counters::IoCounters;
 use super::epoll::{Epoll, Interest};
 use super::limits::TRAIN_MAX;
-use super::receive::Incoming;
+use super::receive::{Incoming, unprepared};
 use super::receive_slots::ReceiveSlots;
 use super::udp::UdpSocket;
 
@@ -71,8 +71,9 @@ impl ClientSockets {
     pub fn receive(&mut self, index: usize, limit: usize, sink: impl FnMut(Incoming<'_>)) {
         let socket = &self.sockets[index];
         let fixed = socket.fixed_address();
+        let (fd, mut receiver) = (socket.as_raw_fd(), unprepared(sink));
         self.slots
-            .receive(socket.as_raw_fd(), fixed, limit, &mut self.counters, sink);
+            .receive(fd, fixed, limit, &mut self.counters, &mut receiver);
     }
 
     /// Sends one datagram from a client's socket, never waiting.

@@ -8,6 +8,7 @@
 //! and leave with it to all whose turn has not come yet. Nothing is waited for.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use super::limits::{
 };
 use super::load::LoadMeter;
 use super::outbox::Outbox;
-use super::receive::Incoming;
+use super::receive::{Incoming, TakeDatagrams};
 use super::syscall::SyscallDriver;
 use super::tcp::gate::GateCounters;
 use super::tcp::set::{ConnectionSet, Event};
@@ -79,11 +80,11 @@ impl Driver {
         }
     }
 
-    /// Gives about `limit` datagrams to `sink` and says how many it took from the socket.
-    pub fn receive(&mut self, limit: usize, sink: impl FnMut(Incoming<'_>)) -> usize {
+    /// Gives about `limit` datagrams to `receiver` and says how many it took from the socket.
+    pub fn receive(&mut self, limit: usize, receiver: &mut impl TakeDatagrams) -> usize {
         match self {
-            Self::Syscall(driver) => driver.receive(limit, sink),
-            Self::Uring(driver) => driver.receive(limit, sink),
+            Self::Syscall(driver) => driver.receive(limit, receiver),
+            Self::Uring(driver) => driver.receive(limit, receiver),
         }
     }
 
@@ -266,21 +267,13 @@ impl Core {
     }
 
     fn receive(&mut self, now: Time, limit: usize) -> usize {
-        let unix_now = clock::unix_now();
-        let (shard, load) = (&mut self.shard, &mut self.load);
-        self.driver.receive(limit, |incoming| {
-            let received = clock::arrival(incoming.timestamp, now, unix_now);
-            load.took(now, received);
-            shard.handle_datagram(
-                now,
-                Datagram {
-                    from: incoming.from.into(),
-                    to: incoming.to,
-                    received,
-                    data: incoming.data,
-                },
-            );
-        })
+        let mut receiver = Turn {
+            shard: &mut self.shard,
+            load: &mut self.load,
+            now,
+            unix_now: clock::unix_now(),
+        };
+        self.driver.receive(limit, &mut receiver)
     }
 
     /// What came over connections, and new ones.
@@ -425,6 +418,32 @@ impl Core {
             }
         }
         self.report();
+    }
+}
+
+/// What takes the datagrams of one turn.
+struct Turn<'a> {
+    shard: &'a mut Shard,
+    load: &'a mut LoadMeter,
+    now: Time,
+    unix_now: Duration,
+}
+
+impl TakeDatagrams for Turn<'_> {
+    fn expect(&mut self, from: SocketAddr) {
+        self.shard.expect_from(&from.into());
+    }
+
+    fn take(&mut self, incoming: Incoming<'_>) {
+        let received = clock::arrival(incoming.timestamp, self.now, self.unix_now);
+        self.load.took(self.now, received);
+        let datagram = Datagram {
+            from: incoming.from.into(),
+            to: incoming.to,
+            received,
+            data: incoming.data,
+        };
+        self.shard.handle_datagram(self.now, datagram);
     }
 }
 

@@ -8,6 +8,7 @@ use crossbeam_channel::bounded;
 
 use super::driver::Driver;
 use super::limits::{DATAGRAM_MAX, TRAIN_MAX};
+use super::receive::unprepared;
 use super::syscall::SyscallDriver;
 use super::udp::UdpSocket;
 use super::uring::UringDriver;
@@ -56,13 +57,14 @@ fn receive(driver: &mut Driver, count: usize) -> Vec<Got> {
         let left = end.saturating_duration_since(Instant::now());
         assert!(!left.is_zero(), "{} of {count} datagrams came", got.len());
         driver.wait(Some(left)).expect("waits");
-        driver.receive(256, |incoming| {
+        let mut take = unprepared(|incoming| {
             got.push(Got {
                 from: incoming.from,
                 to: incoming.to,
                 data: incoming.data.to_vec(),
             });
         });
+        driver.receive(256, &mut take);
     }
     got
 }
@@ -74,7 +76,7 @@ fn until(driver: &mut Driver, value: u64, counter: impl Fn(&mut Driver) -> u64) 
         let left = end.saturating_duration_since(Instant::now());
         assert!(!left.is_zero(), "{} of {value}", counter(driver));
         driver.wait(Some(left)).expect("waits");
-        driver.receive(256, |_| {});
+        driver.receive(256, &mut unprepared(|_| {}));
     }
 }
 
@@ -298,7 +300,7 @@ fn a_turn_takes_no_more_than_its_share() {
         }
         driver.wait(Some(DEADLINE)).expect("waits");
         let mut seen = 0;
-        let taken = driver.receive(64, |_| seen += 1);
+        let taken = driver.receive(64, &mut unprepared(|_| seen += 1));
         assert_eq!(taken, seen);
         assert!((1..=128).contains(&taken), "{kind:?} {taken}");
         until(&mut driver, 300, |driver| driver.counters().rx_packets);
@@ -329,7 +331,7 @@ fn a_wake_ends_exactly_one_sleep() {
             ready.send(driver.waker()).expect("the test waits");
             for count in 0..50 {
                 driver.wait(None).expect("waits");
-                let taken = driver.receive(256, |_| {});
+                let taken = driver.receive(256, &mut unprepared(|_| {}));
                 assert_eq!(taken, 0);
                 turn.send(count).expect("the test waits");
             }

@@ -9,8 +9,14 @@ const LINE: usize = 64;
 /// Fetches all lines of a value.
 #[inline]
 pub fn prefetch<T>(value: &T) {
-    let start = std::ptr::from_ref(value).cast::<i8>();
-    for offset in (0..size_of::<T>()).step_by(LINE) {
+    prefetch_all(std::slice::from_ref(value));
+}
+
+/// Fetches all lines of some values.
+#[inline]
+pub fn prefetch_all<T>(values: &[T]) {
+    let start = values.as_ptr().cast::<i8>();
+    for offset in (0..size_of_val(values)).step_by(LINE) {
         line(start.wrapping_add(offset));
     }
 }

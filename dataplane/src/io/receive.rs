@@ -21,6 +21,34 @@ pub struct Incoming<'a> {
     pub data: &'a mut [u8],
 }
 
+/// Who takes datagrams.
+pub trait TakeDatagrams {
+    /// One from there comes after the next: what it will need may be fetched.
+    fn expect(&mut self, from: SocketAddr);
+
+    /// Takes one.
+    fn take(&mut self, incoming: Incoming<'_>);
+}
+
+/// A receiver that prepares nothing, see [`unprepared`].
+pub(super) struct Unprepared<F>(F);
+
+/// Whatever takes datagrams, as a receiver.
+pub(super) fn unprepared<F: FnMut(Incoming<'_>)>(take: F) -> Unprepared<F> {
+    Unprepared(take)
+}
+
+impl<F: FnMut(Incoming<'_>)> TakeDatagrams for Unprepared<F> {
+    fn expect(&mut self, _: SocketAddr) {}
+
+    fn take(&mut self, incoming: Incoming<'_>) {
+        (self.0)(incoming);
+    }
+}
+
+/// So many messages before its turn one is expected.
+pub(super) const EXPECTED_AHEAD: usize = 2;
+
 /// One message as the kernel left it in a slot.
 #[derive(Debug)]
 pub(super) struct Message<'a> {
@@ -31,13 +59,13 @@ pub(super) struct Message<'a> {
     pub(super) payload: &'a mut [u8],
 }
 
-/// Splits a train into its datagrams and gives them to `sink`; answers how many. Dropped ones are counted
+/// Splits a train into its datagrams and gives them to `receiver`; answers how many. Dropped ones are counted
 /// too: they cost their turn's share all the same.
 pub(super) fn deliver(
     message: Message<'_>,
     fixed: Option<IpAddr>,
     counters: &mut IoCounters,
-    sink: &mut impl FnMut(Incoming<'_>),
+    receiver: &mut impl TakeDatagrams,
 ) -> usize {
     let Message {
         name,
@@ -66,7 +94,7 @@ pub(super) fn deliver(
         }
         counters.rx_packets += 1;
         counters.rx_bytes += data.len() as u64;
-        sink(Incoming {
+        receiver.take(Incoming {
             from,
             to,
             timestamp: control.timestamp,

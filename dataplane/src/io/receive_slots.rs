@@ -7,7 +7,7 @@ use std::ptr;
 
 use super::counters::IoCounters;
 use super::limits::{RECEIVE_BATCH, RECEIVE_CONTROL_LEN};
-use super::receive::{self, Incoming, Message};
+use super::receive::{self, EXPECTED_AHEAD, Message, TakeDatagrams};
 use super::sockaddr;
 
 /// Memory for one recvmmsg, of whatever socket.
@@ -43,7 +43,7 @@ impl ReceiveSlots {
         }
     }
 
-    /// Gives what a socket has to `sink`, up to about `limit` datagrams (a train is never split), and says how many it
+    /// Gives what a socket has to `receiver`, up to about `limit` datagrams (a train is never split), and says how many it
     /// gave. `fixed` is the socket's own address, if it is bound to one.
     pub(super) fn receive(
         &mut self,
@@ -51,7 +51,7 @@ impl ReceiveSlots {
         fixed: Option<IpAddr>,
         limit: usize,
         counters: &mut IoCounters,
-        mut sink: impl FnMut(Incoming<'_>),
+        receiver: &mut impl TakeDatagrams,
     ) -> usize {
         let mut taken = 0;
         while taken < limit {
@@ -64,7 +64,12 @@ impl ReceiveSlots {
                 }
             };
             for index in 0..count {
-                taken += receive::deliver(self.message(index), fixed, counters, &mut sink);
+                if index + EXPECTED_AHEAD < count
+                    && let Some(from) = sockaddr::decode(self.message(index + EXPECTED_AHEAD).name)
+                {
+                    receiver.expect(from);
+                }
+                taken += receive::deliver(self.message(index), fixed, counters, receiver);
             }
             if count < RECEIVE_BATCH {
                 break;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::counters::IoCounters;
 use super::epoll::{Epoll, Interest};
 use super::limits::TRAIN_MAX;
-use super::receive::Incoming;
+use super::receive::TakeDatagrams;
 use super::receive_slots::ReceiveSlots;
 use super::send::{SendMessages, SendSlots, Sender};
 use super::udp::UdpSocket;
@@ -105,10 +105,10 @@ impl SyscallDriver {
 
     /// Takes what the socket has, up to about `limit` datagrams (a train is never split), and says how
     /// many it took.
-    pub fn receive(&mut self, limit: usize, sink: impl FnMut(Incoming<'_>)) -> usize {
+    pub fn receive(&mut self, limit: usize, receiver: &mut impl TakeDatagrams) -> usize {
         let fd = self.socket.as_raw_fd();
         self.slots
-            .receive(fd, self.fixed, limit, &mut self.counters, sink)
+            .receive(fd, self.fixed, limit, &mut self.counters, receiver)
     }
 
     /// Sends all runs of `batch`, never waiting.

@@ -161,6 +161,14 @@ impl Downstream {
         self.estimator.prefetch();
     }
 
+    /// Fetches what feedback looks at.
+    pub fn prefetch_incoming(&self) {
+        prefetch(&self.feedback);
+        prefetch(&self.pacer);
+        prefetch(&self.allocate_at);
+        prefetch(&self.estimator);
+    }
+
     /// Notes a sealed packet. `numbered`: it carries the next number of the path.
     pub fn on_sent(&mut self, now: Time, bytes: usize, class: Class, numbered: bool) {
         self.sent.add(now, bytes);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use kall_shared::id::{Mid, SessionId};
 use kall_shared::link::SlotSnapshot;
-use kall_shared::media::{Layer, SessionDescription, SessionParams};
+use kall_shared::media::{Kind, Layer, SessionDescription, SessionParams};
 
 use crate::forward::publication::Publication;
 use crate::forward::slot::Slot;
@@ -21,7 +21,7 @@ use crate::io::prefetch::prefetch;
 use crate::rtp::{CaptureClock, RateMeter, RembSource, ReportSchedule, RtxBudget, TwccRecorder};
 use crate::shard::slab::{Key, Slab};
 use crate::time::Time;
-use downstream::Downstream;
+use downstream::{Downstream, Feedback};
 use formats::ExtensionIds;
 use incoming::IncomingStreams;
 use outbox::Outbox;
@@ -76,6 +76,8 @@ pub struct Session {
     pub arrivals: TwccRecorder,
     /// The limit for a publisher without transport-wide feedback.
     pub remb: RembSource,
+    /// Whether there is such a publisher, see [`wants_remb`].
+    pub wants_remb: bool,
     /// How much may be sent again.
     pub rtx_budget: RtxBudget,
     /// The peer's wall clock against ours, for everything it publishes.
@@ -96,7 +98,34 @@ pub struct Session {
     pub wake_at: Time,
 }
 
+/// Whether a peer with these lines agreed to a receive-side estimate, and to nothing better, on any that it publishes
+/// pictures on.
+#[must_use]
+pub fn wants_remb(params: &SessionParams) -> bool {
+    params.lines.iter().any(|line| {
+        line.kind == Kind::Video
+            && line.publish.is_some()
+            && line
+                .codecs
+                .iter()
+                .any(|codec| codec.feedback.remb && !codec.feedback.transport_cc)
+    })
+}
+
 impl Session {
+    /// Its lines were negotiated anew.
+    pub fn agree(&mut self, params: SessionParams) {
+        self.extensions = ExtensionIds::of_lines(&params.lines);
+        self.downstream.feedback = Feedback::of(&params);
+        self.wants_remb = wants_remb(&params);
+        self.params = params;
+        for slot in &mut self.slots {
+            if let Some(line) = self.params.lines.get(usize::from(slot.line)) {
+                slot.renegotiate(ExtensionIds::of_line(line));
+            }
+        }
+    }
+
     /// The peer is reached another way: what was measured belonged to the old path. Handshake, keys,
     /// streams and their numbers stay as they are.
     pub fn on_path_change(&mut self, now: Time) {
@@ -141,6 +170,25 @@ impl Session {
         if let Some(slot) = self.slots.get(usize::from(slot)) {
             slot.prefetch();
         }
+    }
+
+    /// Fetches what taking a packet of the peer looks at.
+    pub fn prefetch_incoming(&self) {
+        self.transport.prefetch();
+        prefetch(&self.params.lines);
+        prefetch(&self.published);
+        prefetch(&self.receiver_reports);
+        prefetch(&self.sender_reports);
+        prefetch(&self.wants_remb);
+        prefetch(&self.wake_at);
+        self.downstream.prefetch_incoming();
+    }
+
+    /// Fetches what that leads to, once it is there itself.
+    pub fn prefetch_incoming_linked(&self) {
+        self.transport
+            .prefetch_incoming_linked(!self.published.is_empty());
+        self.downstream.estimator.prefetch_unacknowledged();
     }
 
     /// Fetches what its next items lead to, once they are there; `slot` is the one that was fetched before.

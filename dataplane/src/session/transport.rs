@@ -49,6 +49,8 @@ pub struct Transport {
     pub keyed: Option<Keyed>,
     /// The connection in use that was last told of, and the bytes of pictures it still takes.
     room: Option<(ConnectionId, usize)>,
+    /// When the handshake is due, see [`Self::note_dtls`].
+    dtls_at: Time,
     created: Time,
 }
 
@@ -67,6 +69,7 @@ impl Transport {
     pub fn new(ice: ice::Agent, dtls: Box<Dtls>, now: Time) -> Self {
         Self {
             ice,
+            dtls_at: dtls.poll_deadline(),
             unproved: Unproved::default(),
             dtls: Some(dtls),
             keyed: None,
@@ -78,6 +81,7 @@ impl Transport {
     /// Fetches what sending looks at.
     pub fn prefetch(&self) {
         self.ice.prefetch();
+        prefetch(&self.dtls_at);
         prefetch(&self.room);
         prefetch(&self.keyed);
     }
@@ -87,6 +91,28 @@ impl Transport {
         if let Some(keyed) = &self.keyed {
             keyed.outbound.prefetch();
         }
+    }
+
+    /// Fetches the keys of what comes, once it is known that there are some. `publishes`: media, and not only feedback.
+    pub fn prefetch_incoming_linked(&self, publishes: bool) {
+        if let Some(keyed) = &self.keyed {
+            keyed.inbound.prefetch(publishes);
+        }
+    }
+
+    /// Notes when the handshake is due after something was done with it: it is asked for after every packet, and its
+    /// own memory is far from what packets need.
+    pub fn note_dtls(&mut self) {
+        self.dtls_at = match &self.dtls {
+            Some(dtls) => dtls.poll_deadline(),
+            None => Time::FAR_FUTURE,
+        };
+    }
+
+    /// Whether the handshake is due.
+    #[must_use]
+    pub fn is_dtls_due(&self, now: Time) -> bool {
+        self.dtls_at <= now
     }
 
     /// Where to send: the nominated path, or before a nomination any validated one.
@@ -156,9 +182,7 @@ impl Transport {
             Some(_) => self.ice.poll_deadline(),
             None => Time::FAR_FUTURE,
         };
-        if let Some(dtls) = &self.dtls {
-            deadline = deadline.min(dtls.poll_deadline());
-        }
+        deadline = deadline.min(self.dtls_at);
         if self.keyed.is_none() {
             deadline = deadline.min(self.created + limits::CONNECT_TIMEOUT);
         }

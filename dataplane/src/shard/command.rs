@@ -21,7 +21,7 @@ use crate::session::formats::ExtensionIds;
 use crate::session::incoming::{IncomingStreams, layer_count};
 use crate::session::outbox::Outbox;
 use crate::session::transport::Transport;
-use crate::session::{DEFAULT_RTT, Published, Session};
+use crate::session::{DEFAULT_RTT, Published, Session, wants_remb};
 use crate::time::Time;
 
 /// Letters of an ICE password: 160 bits.
@@ -224,6 +224,7 @@ impl Shard {
                 received: RateMeter::default(),
                 arrivals: TwccRecorder::new(now),
                 remb: RembSource::new(now),
+                wants_remb: wants_remb(&params),
                 rtx_budget: RtxBudget::new(now),
                 capture_clock: CaptureClock::new(),
                 receiver_reports: ReportSchedule::new(RECEIVER_INTERVAL, Time::FAR_FUTURE),
@@ -302,14 +303,7 @@ impl Shard {
             }
         }
         let restarts = present.params.transport != params.transport;
-        present.extensions = ExtensionIds::of_lines(&params.lines);
-        present.downstream.feedback = Feedback::of(&params);
-        present.params = params;
-        for slot in &mut present.slots {
-            if let Some(line) = present.params.lines.get(usize::from(slot.line)) {
-                slot.renegotiate(ExtensionIds::of_line(line));
-            }
-        }
+        present.agree(params);
         if let Some(label) = label {
             present.label = label;
         }

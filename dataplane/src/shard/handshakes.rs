@@ -150,6 +150,9 @@ impl Shard {
                 }
             }
         }
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.transport.note_dtls();
+        }
         self.reschedule(now, key);
     }
 

@@ -77,6 +77,18 @@ impl Shard {
         }
     }
 
+    /// A datagram from there is the next but one: the session's state is fetched, and of the one before what that leads
+    /// to.
+    pub fn expect_from(&mut self, from: &TransportAddress) {
+        if let Some(before) = self.expected.and_then(|key| self.sessions.get(key)) {
+            before.prefetch_incoming_linked();
+        }
+        self.expected = self.flows.owner(from);
+        if let Some(session) = self.expected.and_then(|key| self.sessions.get(key)) {
+            session.prefetch_incoming();
+        }
+    }
+
     fn on_stun(&mut self, now: Time, datagram: &Datagram<'_>) {
         let Ok(message) = stun::Message::parse(datagram.data) else {
             self.counters.drop_stun_malformed += 1;

@@ -125,6 +125,8 @@ pub struct Shard {
     handshakes: Handshakes,
     /// Sessions whose outbox is not empty, each once.
     ready: VecDeque<Ready>,
+    /// Who sent the last datagram that was said to come, see [`Self::expect_from`].
+    expected: Option<Key>,
     /// Slots that need a key frame from their publisher, found while sealing.
     wanting: Vec<(Key, u8)>,
     /// Slots that began or changed their source while sealing.
@@ -170,6 +172,7 @@ impl Shard {
             control: ControlQueue::default(),
             handshakes: Handshakes::default(),
             ready: VecDeque::with_capacity(limits::SESSIONS_PER_CORE),
+            expected: None,
             wanting: Vec::with_capacity(limits::SESSIONS_PER_CORE),
             switched: Vec::with_capacity(limits::SESSIONS_PER_CORE),
             demands: Vec::with_capacity(kall_shared::media::limits::MEDIA_LINES),
@@ -203,6 +206,7 @@ impl Shard {
         let key = session_key(session);
         if let Some(session) = self.sessions.get_mut(key) {
             session.transport.dtls = None;
+            session.transport.note_dtls();
         }
         self.connect(now, key, Keyed::new(keys));
         self.reschedule(now, key);

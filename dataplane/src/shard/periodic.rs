@@ -5,14 +5,12 @@
 use std::time::Duration;
 
 use kall_shared::link::CloseReason;
-use kall_shared::media::Kind;
 
 use super::Shard;
 use super::slab::Key;
 use crate::forward::publication::Layer;
 use crate::forward::relay::Owner;
 use crate::limits;
-use crate::session::Session;
 use crate::session::downstream::Feedback;
 use crate::shard::transmit::MAX_DATAGRAM;
 use crate::time::Time;
@@ -58,7 +56,7 @@ impl Shard {
             .min(session.arrivals.poll_deadline())
             .min(session.receiver_reports.poll_deadline())
             .min(session.sending_deadline(now));
-        if session.wants_remb() {
+        if session.wants_remb {
             deadline = deadline.min(session.remb.poll_deadline());
         }
         for published in &session.published {
@@ -106,8 +104,8 @@ impl Shard {
         if session.transport.connect_expired(now) {
             return self.close_session(now, key, CloseReason::ConnectTimeout);
         }
-        if let Some(dtls) = &mut session.transport.dtls
-            && dtls.poll_deadline() <= now
+        if session.transport.is_dtls_due(now)
+            && let Some(dtls) = &mut session.transport.dtls
         {
             dtls.handle_timeout(now);
             self.after_dtls(now, key);
@@ -160,7 +158,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        if !session.wants_remb() || now < session.remb.poll_deadline() {
+        if !session.wants_remb || now < session.remb.poll_deadline() {
             return;
         }
         for published in &session.published {
@@ -389,20 +387,4 @@ impl Shard {
 fn append_cname(scratch: &mut [u8; MAX_DATAGRAM], len: usize, ssrc: u32, cname: &str) -> Option<usize> {
     let end = limits::RTCP_COMPOUND_BYTES;
     rtcp::sdes::write(scratch.get_mut(len..end)?, ssrc, cname.as_bytes()).map(|added| len + added)
-}
-
-/// A line of video whose publisher gives no transport-wide feedback is limited by REMB.
-impl Session {
-    /// Whether the peer agreed to a receive-side estimate on any line it publishes.
-    #[must_use]
-    pub fn wants_remb(&self) -> bool {
-        self.params.lines.iter().any(|line| {
-            line.kind == Kind::Video
-                && line.publish.is_some()
-                && line
-                    .codecs
-                    .iter()
-                    .any(|codec| codec.feedback.remb && !codec.feedback.transport_cc)
-        })
-    }
 }

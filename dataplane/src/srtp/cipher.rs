@@ -41,6 +41,14 @@ impl Cipher {
         }
     }
 
+    /// Fetches the keys of RTCP.
+    pub(super) fn prefetch_rtcp(&self) {
+        match self {
+            Self::Gcm(gcm) => gcm.prefetch_rtcp(),
+            Self::Cm(cm) => prefetch(&**cm),
+        }
+    }
+
     /// Bytes added to an RTP packet.
     pub(super) const fn rtp_overhead(&self) -> usize {
         match self {

@@ -32,9 +32,14 @@ impl Gcm {
         }
     }
 
-    /// Fetches the keys that RTP packets are sealed with.
+    /// Fetches the keys of RTP packets.
     pub(super) fn prefetch(&self) {
         prefetch(&self.rtp);
+    }
+
+    /// Fetches the keys of RTCP packets.
+    pub(super) fn prefetch_rtcp(&self) {
+        prefetch(&self.rtcp);
     }
 
     #[inline]

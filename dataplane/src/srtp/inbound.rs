@@ -71,6 +71,15 @@ impl Inbound {
         }
     }
 
+    /// Fetches the keys of RTP, or of RTCP.
+    pub fn prefetch(&self, rtp: bool) {
+        if rtp {
+            self.cipher.prefetch();
+        } else {
+            self.cipher.prefetch_rtcp();
+        }
+    }
+
     /// Opens an RTP packet in place. After a refusal the payload's bytes are unspecified.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! One core's socket, driven by a ring.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::buffer_ring::BufferRing;
 use super::ring::{Completed, Ring};
 use crate::io::counters::IoCounters;
 use crate::io::limits::{RECEIVE_CONTROL_LEN, RING_BUFFERS, TRAIN_MAX};
-use crate::io::receive::{self, Incoming, Message};
+use crate::io::receive::{self, EXPECTED_AHEAD, Message, TakeDatagrams};
 use crate::io::send::Sender;
 use crate::io::sockaddr;
 use crate::io::udp::UdpSocket;
@@ -135,14 +135,17 @@ impl UringDriver {
 
     /// Takes what has been received, up to about `limit` datagrams (a train is never split), and says how
     /// many it took.
-    pub fn receive(&mut self, limit: usize, mut sink: impl FnMut(Incoming<'_>)) -> usize {
+    pub fn receive(&mut self, limit: usize, receiver: &mut impl TakeDatagrams) -> usize {
         let mut taken = 0;
         let mut given = false;
         while taken < limit {
             let Some(completed) = self.ring.received.pop_front() else {
                 break;
             };
-            taken += self.take(completed, &mut sink);
+            if let Some(from) = self.sender_of(EXPECTED_AHEAD - 1) {
+                receiver.expect(from);
+            }
+            taken += self.take(completed, receiver);
             if let Some(buffer) = completed.buffer {
                 self.buffers.give(buffer);
                 given = true;
@@ -159,7 +162,15 @@ impl UringDriver {
         self.sender.send(batch, &mut self.ring, &mut self.counters);
     }
 
-    fn take(&mut self, completed: Completed, sink: &mut impl FnMut(Incoming<'_>)) -> usize {
+    /// Who sent the message that is so far back among those that wait.
+    fn sender_of(&mut self, place: usize) -> Option<SocketAddr> {
+        let completed = self.ring.received.get(place)?;
+        let len = usize::try_from(completed.result).ok()?;
+        let message = parse(self.buffers.buffer(completed.buffer?, len)?)?;
+        sockaddr::decode(message.name)
+    }
+
+    fn take(&mut self, completed: Completed, receiver: &mut impl TakeDatagrams) -> usize {
         let Ok(len) = usize::try_from(completed.result) else {
             // The operation has ended; the next turn arms it again.
             match -completed.result {
@@ -175,7 +186,7 @@ impl UringDriver {
             self.counters.rx_errors += 1;
             return 1;
         };
-        receive::deliver(message, self.fixed, &mut self.counters, sink)
+        receive::deliver(message, self.fixed, &mut self.counters, receiver)
     }
 }
 
@@ -218,8 +229,8 @@ fn parse(bytes: &mut [u8]) -> Option<Message<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::receive::unprepared;
     use proptest::prelude::*;
-    use std::net::SocketAddr;
 
     fn driver() -> (UringDriver, SocketAddr) {
         let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
@@ -266,7 +277,7 @@ mod tests {
         let mut seen = 0;
         while seen < many {
             assert!(std::time::Instant::now() < deadline, "{seen} of {many}");
-            driver.receive(usize::MAX, |_| seen += 1);
+            driver.receive(usize::MAX, &mut unprepared(|_| seen += 1));
             driver.wait(Some(Duration::from_millis(10))).expect("waits");
         }
         assert!(driver.counters().rx_no_buffers >= 1);
@@ -277,7 +288,7 @@ mod tests {
         #[test]
         fn arbitrary_buffers_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             if let Some(message) = parse(&mut bytes) {
-                receive::deliver(message, None, &mut IoCounters::default(), &mut |_| {});
+                receive::deliver(message, None, &mut IoCounters::default(), &mut unprepared(|_| {}));
             }
         }
     }
