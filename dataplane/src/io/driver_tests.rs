@@ -315,7 +315,7 @@ fn arrival_times_come_from_the_kernel() {
         client.send_to(b"x", to).expect("leaves");
         driver.wait(Some(DEADLINE)).expect("waits");
         let mut stamp = None;
-        driver.receive(256, |incoming| stamp = incoming.timestamp);
+        driver.receive(256, &mut unprepared(|incoming| stamp = incoming.timestamp));
         assert!(stamp.is_some(), "{kind:?}");
     }
 }
