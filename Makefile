@@ -16,7 +16,7 @@ FUZZ_SECONDS ?= 20
 # Network namespaces are made by root.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=PATH,CI)
 
-.PHONY: help run test test-full lint audit build programs unit web-test browser release bench beside fuzz \
+.PHONY: help run test test-full lint audit build programs unit web-test browser release bench bars beside fuzz \
 	api decode stacks firefox shaped shaped-page simulations simulate soak tools-api tools-build tools-test tools-firefox tools-fuzz tools-media \
 	tools-stacks tools-beside
 
@@ -38,6 +38,12 @@ bench: tools-build $(WEB)/dist/index.html ## Criterion benches of the parts; fig
 	rm -rf $(TARGET)/criterion
 	cargo bench --locked -p kall-benches
 	cargo run --quiet --release --locked -p kall-benches --bin bench-page -- --criterion $(TARGET)/criterion
+
+bars: release ## Every bar of the data plane in one run on an idle machine; tables in benches/README.md
+	cargo build --release --locked -p kall-benches --bins
+	cargo bench --locked -p kall-benches --bench lane
+	CARGO_TARGET_DIR=$(TARGET) benches/bars.sh benches/results/bars.jsonl
+	$(TARGET)/release/bench-page --criterion $(TARGET)/criterion --bars benches/results/bars.jsonl
 
 beside: tools-beside release ## kall and Janus, the same livestream on one core each
 	cargo build --release --locked -p kall-benches --bin kall-load
