@@ -39,7 +39,7 @@ bench: tools-build $(WEB)/dist/index.html ## Criterion benches of the parts; fig
 	cargo bench --locked -p kall-benches
 	cargo run --quiet --release --locked -p kall-benches --bin bench-page -- --criterion $(TARGET)/criterion
 
-bars: release ## Every bar of the data plane in one run on an idle machine; tables in benches/README.md
+bars: tools-beside release ## Every bar of the data plane in one run on an idle machine; tables in benches/README.md
 	cargo build --release --locked -p kall-benches --bins
 	cargo bench --locked -p kall-benches --bench lane
 	CARGO_TARGET_DIR=$(TARGET) benches/bars.sh benches/results/bars.jsonl

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measures every bar of the data plane in one run, a quarter of an hour long: each scenario of kall-load with a kall of its
+# Measures every bar of the data plane in one run, half an hour long: each scenario of kall-load with a kall of its
 # own, and the limit beside. A line of JSON for each goes to the file named, {"row": NAME, "report": {…}}, from which
-# bench-page makes the table of benches/README.md.
+# bench-page makes the tables of benches/README.md.
 #
 #   benches/bars.sh FILE
 #
@@ -9,12 +9,16 @@
 # data plane are measured with whatever CPUs there are.
 set -euo pipefail
 
-readonly file=${1:?the file for the lines}
+file=$(realpath "${1:?the file for the lines}")
+target=$(realpath "${CARGO_TARGET_DIR:-$(dirname "$0")/../target}")
+readonly file target bin=$target/release
 cd "$(dirname "$0")/.."
-bin=${CARGO_TARGET_DIR:-target}/release
+# Each client has a socket and a WebSocket.
+ulimit -n "$(ulimit -Hn)"
 for program in kall kall-dataplane kall-load kall-limit; do
-    [ -x "$bin/$program" ] || { echo "bars: no $bin/$program: make release" >&2; exit 1; }
+    [ -x "$bin/$program" ] || { echo "bars: no $bin/$program: make bars" >&2; exit 1; }
 done
+command -v strace >/dev/null || { echo "bars: no strace: deploy/install-tools.sh beside" >&2; exit 1; }
 cpus=(${CPUS:+--cpus "$CPUS"})
 : >"$file"
 
@@ -46,5 +50,5 @@ load idle idle --subscribers 2000
 load one-core livestream --subscribers 400 --cores 1
 load two-cores livestream --subscribers 400 --cores 2
 load syscalls livestream --subscribers 500 --settle 20 --duration 8 --syscalls
-row limit "$bin/kall-limit"
+row limit "$bin/kall-limit" ${CPUS:+--cpu "${CPUS%%,*}"}
 load capacity capacity --from 200 --step 200 --to 2400 --with-limit

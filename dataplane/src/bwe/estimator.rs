@@ -52,6 +52,9 @@ const RARELY: u32 = 20;
 /// Time over which an estimate becomes usual.
 const USUAL_TIME: Duration = Duration::from_secs(5);
 
+/// Packets that one feedback message usually speaks of.
+const TOLD_AT_ONCE: usize = 12;
+
 /// What a subscriber could make use of, bits per second with headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Demand {
@@ -190,7 +193,7 @@ impl Estimator {
         self.silence.on_sent(now, self.is_measured(), self.rtt);
     }
 
-    /// Fetches what [`Self::on_sent`] looks at.
+    /// Fetches what [`Self::on_sent`] looks at, and [`Self::poll_deadline`] after it.
     pub fn prefetch(&self) {
         prefetch(&self.history);
         prefetch(&self.reader);
@@ -205,12 +208,12 @@ impl Estimator {
 
     /// Fetches what that leads to, once it is there itself.
     pub fn prefetch_linked(&self) {
-        self.history.prefetch(self.history.next());
+        self.history.prefetch(self.history.next(), 1);
     }
 
     /// Fetches what feedback will speak of, once that is there itself.
     pub fn prefetch_unacknowledged(&self) {
-        self.history.prefetch(self.reader.told());
+        self.history.prefetch(self.reader.told(), TOLD_AT_ONCE);
     }
 
     /// Takes a feedback message that the kernel received at `received`. What it says of numbers that were

@@ -20,9 +20,6 @@ const PACKETS_MIN: usize = 128;
 /// How long a packet is worth room: feedback that comes later tells nothing of the path as it is.
 const REMEMBERED: Duration = Duration::from_millis(1500);
 
-/// Places that are fetched at once: as many as one feedback message usually speaks of.
-const FETCHED: usize = 12;
-
 /// What a packet is, for accounting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -173,10 +170,10 @@ impl History {
         self.packets = packets;
     }
 
-    /// Fetches the places of a packet and of some after it.
-    pub(super) fn prefetch(&self, number: u64) {
+    /// Fetches the places of so many packets from a number on, as far as they are in a row.
+    pub(super) fn prefetch(&self, number: u64, count: usize) {
         let first = self.index(number);
-        let end = (first + FETCHED).min(self.packets.len());
+        let end = (first + count).min(self.packets.len());
         prefetch_all(&self.packets[first..end]);
     }
 

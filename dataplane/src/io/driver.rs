@@ -430,8 +430,8 @@ struct Turn<'a> {
 }
 
 impl TakeDatagrams for Turn<'_> {
-    fn expect(&mut self, from: SocketAddr) {
-        self.shard.expect_from(&from.into());
+    fn expect(&mut self, from: Option<SocketAddr>) {
+        self.shard.expect_from(from.map(Into::into));
     }
 
     fn take(&mut self, incoming: Incoming<'_>) {

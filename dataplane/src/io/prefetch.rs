@@ -16,8 +16,10 @@ pub fn prefetch<T>(value: &T) {
 #[inline]
 pub fn prefetch_all<T>(values: &[T]) {
     let start = values.as_ptr().cast::<i8>();
-    for offset in (0..size_of_val(values)).step_by(LINE) {
-        line(start.wrapping_add(offset));
+    // Where the first line begins: a value may lie across more lines than its size says.
+    let before = start.addr() % LINE;
+    for offset in (0..before + size_of_val(values)).step_by(LINE) {
+        line(start.wrapping_sub(before).wrapping_add(offset));
     }
 }
 

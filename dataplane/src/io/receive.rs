@@ -23,8 +23,9 @@ pub struct Incoming<'a> {
 
 /// Who takes datagrams.
 pub trait TakeDatagrams {
-    /// One from there comes after the next: what it will need may be fetched.
-    fn expect(&mut self, from: SocketAddr);
+    /// Said before each message is given: who sent the one that is [`EXPECTED_AHEAD`] places behind it, so that what that
+    /// one needs may be fetched; none when no more have come.
+    fn expect(&mut self, from: Option<SocketAddr>);
 
     /// Takes one.
     fn take(&mut self, incoming: Incoming<'_>);
@@ -39,14 +40,14 @@ pub(super) fn unprepared<F: FnMut(Incoming<'_>)>(take: F) -> Unprepared<F> {
 }
 
 impl<F: FnMut(Incoming<'_>)> TakeDatagrams for Unprepared<F> {
-    fn expect(&mut self, _: SocketAddr) {}
+    fn expect(&mut self, _: Option<SocketAddr>) {}
 
     fn take(&mut self, incoming: Incoming<'_>) {
         (self.0)(incoming);
     }
 }
 
-/// So many messages before its turn one is expected.
+/// So many messages before its turn the sender of one is told of.
 pub(super) const EXPECTED_AHEAD: usize = 2;
 
 /// One message as the kernel left it in a slot.

@@ -1,7 +1,7 @@
 //! What recvmmsg writes into: for the plain driver's one socket, and for many that take turns.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::ptr;
 
@@ -63,12 +63,11 @@ impl ReceiveSlots {
                     break;
                 }
             };
+            for index in 0..EXPECTED_AHEAD {
+                receiver.expect(self.sender_of(index, count));
+            }
             for index in 0..count {
-                if index + EXPECTED_AHEAD < count
-                    && let Some(from) = sockaddr::decode(self.message(index + EXPECTED_AHEAD).name)
-                {
-                    receiver.expect(from);
-                }
+                receiver.expect(self.sender_of(index + EXPECTED_AHEAD, count));
                 taken += receive::deliver(self.message(index), fixed, counters, receiver);
             }
             if count < RECEIVE_BATCH {
@@ -110,6 +109,10 @@ impl ReceiveSlots {
             return Err(io::Error::last_os_error());
         }
         Ok((count as usize).min(RECEIVE_BATCH))
+    }
+
+    fn sender_of(&mut self, index: usize, count: usize) -> Option<SocketAddr> {
+        (index < count).then(|| sockaddr::decode(self.message(index).name))?
     }
 
     fn message(&mut self, index: usize) -> Message<'_> {

@@ -149,8 +149,8 @@ impl Session {
             .min(self.downstream.poll_deadline(now, waits))
     }
 
-    /// Fetches what sealing its packets looks at in the session itself. Like all that is called so, it reads nothing: it
-    /// only works out addresses, so that nothing is waited for.
+    /// Fetches what sealing its packets looks at in the session itself. It only works out addresses and reads nothing, so
+    /// that nothing is waited for.
     pub fn prefetch(&self) {
         prefetch(&self.outbox);
         prefetch(&self.slots);
@@ -175,6 +175,8 @@ impl Session {
     /// Fetches what taking a packet of the peer looks at.
     pub fn prefetch_incoming(&self) {
         self.transport.prefetch();
+        prefetch(&self.outbox);
+        prefetch(&self.arrivals);
         prefetch(&self.params.lines);
         prefetch(&self.published);
         prefetch(&self.receiver_reports);

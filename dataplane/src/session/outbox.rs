@@ -124,17 +124,14 @@ impl Outbox {
             Kind::Audio => &self.audio,
             Kind::Video => &self.video,
         };
-        // What is behind the last one is most often on its line, and a queue that was emptied goes on where it was.
-        let (front, back) = queue.as_slices();
-        prefetch_after(if back.is_empty() { front } else { back });
+        // A queue whose end has wrapped is a long one; the hint is lost then.
+        prefetch_after(queue.as_slices().0);
     }
 
     /// Fetches the next items themselves.
     pub fn prefetch_items(&self) {
-        for queue in [&self.audio, &self.video] {
-            if let Some(item) = queue.front() {
-                prefetch(item);
-            }
+        for item in self.next_items() {
+            prefetch(item);
         }
     }
 
@@ -146,9 +143,19 @@ impl Outbox {
         true
     }
 
+    /// Takes the first of a queue. One that is empty begins at the start of its memory again: so it keeps to few lines,
+    /// and where the next item goes is known without looking.
+    fn take(queue: &mut VecDeque<Item>) -> Option<Item> {
+        let item = queue.pop_front();
+        if queue.is_empty() {
+            queue.clear();
+        }
+        item
+    }
+
     /// The next one that is sent whatever the path carries.
     pub fn pop_urgent(&mut self) -> Option<Item> {
-        self.audio.pop_front()
+        Self::take(&mut self.audio)
     }
 
     /// The next one that waits for its turn on the path.
@@ -159,17 +166,17 @@ impl Outbox {
     /// What came late goes before all of that: what follows it has left, and if it waited behind repairs it could be
     /// dropped with the queue in the end.
     pub fn pop_paced(&mut self) -> Option<Item> {
-        if let Some(item) = self.late.pop_front() {
+        if let Some(item) = Self::take(&mut self.late) {
             return Some(item);
         }
         if self.repaired < REPAIRS_IN_A_ROW
-            && let Some(item) = self.repair.pop_front()
+            && let Some(item) = Self::take(&mut self.repair)
         {
             self.repaired += 1;
             return Some(item);
         }
         self.repaired = 0;
-        self.video.pop_front().or_else(|| self.repair.pop_front())
+        Self::take(&mut self.video).or_else(|| Self::take(&mut self.repair))
     }
 
     /// Drops the pictures that wait for one slot.
@@ -180,14 +187,18 @@ impl Outbox {
         before - self.video.len()
     }
 
-    /// The slots of the next sound and of the next picture.
-    pub fn next_slots(&self) -> impl Iterator<Item = u8> {
-        [self.audio.front(), self.video.front()]
+    /// The first of each queue.
+    fn next_items(&self) -> impl Iterator<Item = &Item> {
+        [&self.audio, &self.late, &self.repair, &self.video]
             .into_iter()
-            .flatten()
-            .map(|item| match *item {
-                Item::Forward { slot, .. } | Item::Retransmit { slot, .. } => slot,
-            })
+            .filter_map(VecDeque::front)
+    }
+
+    /// The slots of those that are next.
+    pub fn next_slots(&self) -> impl Iterator<Item = u8> {
+        self.next_items().map(|item| match *item {
+            Item::Forward { slot, .. } | Item::Retransmit { slot, .. } => slot,
+        })
     }
 
     /// The pictures' packets that wait, in their order.

@@ -44,12 +44,12 @@ pub struct Transport {
     /// Bounds what strangers may ask of it.
     pub unproved: Unproved,
     /// The handshake, and close_notify after it; none where a simulation brings keys.
-    pub dtls: Option<Box<Dtls>>,
+    dtls: Option<Box<Dtls>>,
     /// Present once the peer has proven its certificate.
     pub keyed: Option<Keyed>,
     /// The connection in use that was last told of, and the bytes of pictures it still takes.
     room: Option<(ConnectionId, usize)>,
-    /// When the handshake is due, see [`Self::note_dtls`].
+    /// When the handshake is due, see [`Self::with_dtls`].
     dtls_at: Time,
     created: Time,
 }
@@ -100,13 +100,19 @@ impl Transport {
         }
     }
 
-    /// Notes when the handshake is due after something was done with it: it is asked for after every packet, and its
-    /// own memory is far from what packets need.
-    pub fn note_dtls(&mut self) {
-        self.dtls_at = match &self.dtls {
-            Some(dtls) => dtls.poll_deadline(),
-            None => Time::FAR_FUTURE,
-        };
+    /// Does something with the handshake, if there still is one, and notes when it is due next: that is asked for after
+    /// every packet, and its own memory is far from what packets need.
+    pub fn with_dtls<R>(&mut self, act: impl FnOnce(&mut Dtls) -> R) -> Option<R> {
+        let dtls = self.dtls.as_mut()?;
+        let done = act(dtls);
+        self.dtls_at = dtls.poll_deadline();
+        Some(done)
+    }
+
+    /// Goes on without a handshake.
+    pub fn drop_dtls(&mut self) {
+        self.dtls = None;
+        self.dtls_at = Time::FAR_FUTURE;
     }
 
     /// Whether the handshake is due.

@@ -101,7 +101,9 @@ impl Shard {
 
     /// The session has something to seal.
     pub(super) fn make_ready(&mut self, key: Key) {
-        if let Some(session) = self.sessions.get_mut(key) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && !session.outbox.queued
+        {
             let slot = session.outbox.next_slots().next().unwrap_or(0);
             session.outbox.enlist(key, slot, &mut self.ready);
         }

@@ -12,7 +12,7 @@ use super::slab::Key;
 use super::transmit::MAX_DATAGRAM;
 use super::{Datagram, Shard};
 use crate::address::TransportAddress;
-use crate::dtls::DtlsEvent;
+use crate::dtls::{Dtls, DtlsEvent};
 use crate::session::transport::Keyed;
 use crate::time::Time;
 
@@ -95,11 +95,13 @@ impl Shard {
             return;
         };
         session.handshakes_waiting -= 1;
-        let Some(dtls) = &mut session.transport.dtls else {
+        let taken = session
+            .transport
+            .with_dtls(|dtls| dtls.handle_datagram(now, &waiting.data));
+        if taken.is_none() {
             self.counters.drop_dtls += 1;
             return;
-        };
-        dtls.handle_datagram(now, &waiting.data);
+        }
         // The address may have been forgotten, or proved to be another's, since the datagram came from it.
         let valid = self.flows.owner(&waiting.from) == Some(key);
         if valid && session.transport.ice.on_handshake_packet(waiting.from) {
@@ -117,12 +119,10 @@ impl Shard {
                 return;
             };
             let path = session.transport.path();
-            let Some(dtls) = &mut session.transport.dtls else {
-                break;
-            };
-            let Some(len) = dtls.poll_transmit(&mut scratch) else {
-                break;
-            };
+            let written = session
+                .transport
+                .with_dtls(|dtls| dtls.poll_transmit(&mut scratch));
+            let Some(len) = written.flatten() else { break };
             if let Some((to, from)) = path {
                 self.push_control(&scratch[..len], to, from);
             }
@@ -131,10 +131,7 @@ impl Shard {
             let Some(session) = self.sessions.get_mut(key) else {
                 return;
             };
-            let Some(dtls) = &mut session.transport.dtls else {
-                break;
-            };
-            match dtls.poll_event() {
+            match session.transport.with_dtls(Dtls::poll_event).flatten() {
                 None => break,
                 Some(DtlsEvent::Connected(keys)) => {
                     self.connect(now, key, Keyed::new(&keys));
@@ -149,9 +146,6 @@ impl Shard {
                     return;
                 }
             }
-        }
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.transport.note_dtls();
         }
         self.reschedule(now, key);
     }

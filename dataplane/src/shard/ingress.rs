@@ -77,14 +77,19 @@ impl Shard {
         }
     }
 
-    /// A datagram from there is the next but one: the session's state is fetched, and of the one before what that leads
-    /// to.
-    pub fn expect_from(&mut self, from: &TransportAddress) {
-        if let Some(before) = self.expected.and_then(|key| self.sessions.get(key)) {
-            before.prefetch_incoming_linked();
+    /// What comes after the next datagrams is from there: the session's state is fetched, and of the one told of before
+    /// what that leads to.
+    pub fn expect_from(&mut self, from: Option<TransportAddress>) {
+        let next = from.and_then(|from| self.flows.owner(&from));
+        let before = std::mem::replace(&mut self.expected, next);
+        if next == before {
+            // A publisher's packets come one after the other.
+            return;
         }
-        self.expected = self.flows.owner(from);
-        if let Some(session) = self.expected.and_then(|key| self.sessions.get(key)) {
+        if let Some(session) = before.and_then(|key| self.sessions.get(key)) {
+            session.prefetch_incoming_linked();
+        }
+        if let Some(session) = next.and_then(|key| self.sessions.get(key)) {
             session.prefetch_incoming();
         }
     }

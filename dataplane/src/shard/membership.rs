@@ -65,14 +65,15 @@ impl Shard {
             return;
         };
         let path = session.transport.path();
-        if let (Some(dtls), Some((to, from))) = (&mut session.transport.dtls, path) {
+        let Some((to, from)) = path else { return };
+        session.transport.with_dtls(|dtls| {
             dtls.close(now);
             while let Some(len) = dtls.poll_transmit(&mut self.scratch) {
                 if !self.control.push(&self.scratch[..len], to, from) {
                     self.counters.drop_control_full += 1;
                 }
             }
-        }
+        });
     }
 
     /// Takes a track out of its room and out of every slot it feeds.

@@ -205,8 +205,7 @@ impl Shard {
     pub fn inject_keys(&mut self, now: Time, session: SessionId, keys: &SessionKeys) -> bool {
         let key = session_key(session);
         if let Some(session) = self.sessions.get_mut(key) {
-            session.transport.dtls = None;
-            session.transport.note_dtls();
+            session.transport.drop_dtls();
         }
         self.connect(now, key, Keyed::new(keys));
         self.reschedule(now, key);

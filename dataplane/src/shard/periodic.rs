@@ -104,10 +104,8 @@ impl Shard {
         if session.transport.connect_expired(now) {
             return self.close_session(now, key, CloseReason::ConnectTimeout);
         }
-        if session.transport.is_dtls_due(now)
-            && let Some(dtls) = &mut session.transport.dtls
-        {
-            dtls.handle_timeout(now);
+        if session.transport.is_dtls_due(now) {
+            session.transport.with_dtls(|dtls| dtls.handle_timeout(now));
             self.after_dtls(now, key);
         }
         self.run_downstream(now, key);

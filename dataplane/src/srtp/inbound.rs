@@ -71,12 +71,11 @@ impl Inbound {
         }
     }
 
-    /// Fetches the keys of RTP, or of RTCP.
-    pub fn prefetch(&self, rtp: bool) {
-        if rtp {
+    /// Fetches the keys of RTCP, and those of RTP from a peer that publishes.
+    pub fn prefetch(&self, publishes: bool) {
+        self.cipher.prefetch_rtcp();
+        if publishes {
             self.cipher.prefetch();
-        } else {
-            self.cipher.prefetch_rtcp();
         }
     }
 

@@ -213,7 +213,11 @@ impl Bars {
 
     fn syscalls(&self) -> Judged {
         let report = self.last("syscalls");
-        let calls = report["core_syscall_io_uring_enter"]["per_packet"].as_f64();
+        let calls = report.as_object().map(|_| {
+            report["core_syscall_io_uring_enter"]["per_packet"]
+                .as_f64()
+                .unwrap_or(0.0)
+        });
         let others = report.as_object().map(|object| {
             object
                 .iter()
@@ -225,8 +229,8 @@ impl Bars {
         (
             "system calls of the core for each packet: the ring's, and others",
             both.map(|(ring, others)| format!("{ring:.4} and {others:.6}")),
-            "only the ring's",
-            both.map(|(_, others)| others < 1e-4),
+            "only the ring's; one other in 10,000 packets",
+            both.map(|(ring, others)| ring > 0.0 && others < 1e-4),
         )
     }
 }
@@ -239,7 +243,8 @@ fn share(value: f64) -> String {
     if value == 0.0 {
         return "nothing".to_owned();
     }
-    format!("{:.2} %", value * 100.0)
+    let digits = if value < 1e-3 { 4 } else { 2 };
+    format!("{:.digits$} %", value * 100.0)
 }
 
 fn millis(report: &Value, key: &str) -> String {
@@ -249,9 +254,11 @@ fn millis(report: &Value, key: &str) -> String {
 
 fn ratio_row(report: &Value, what: &str, bar: f64) -> String {
     let figure = |key: &str| report[key].as_f64().unwrap_or(f64::NAN);
-    let (ratio, loss) = (figure("ratio"), figure("loss"));
+    let (Some(ratio), Some(loss)) = (report["ratio"].as_f64(), report["loss"].as_f64()) else {
+        return format!("| {what} | not measured | | | | {bar}, nothing lost | | | |\n");
+    };
     format!(
-        "| {what} | {:.0} | {:.0} | {:.0} | {ratio:.2} | {bar} | {} | {} | {}, {} ms |\n",
+        "| {what} | {:.0} | {:.0} | {:.0} | {ratio:.2} | {bar}, nothing lost | {} | {} | {}, {} ms |\n",
         figure("packets_per_second"),
         figure("dataplane_cpu_ns_per_packet"),
         figure("limit_cpu_ns_per_packet"),
@@ -299,8 +306,9 @@ mod tests {
         let text = Bars::new(lines, &criterion).unwrap().section("today, here");
         for part in [
             "today, here",
-            "| livestream, 500 subscribers | 1000 | NaN | NaN | 1.40 | 1.5 | met | nothing |",
-            "| 1.70 | 1.6 | **missed** |",
+            "| livestream, 500 subscribers | 1000 | NaN | NaN | 1.40 | 1.5, nothing lost | met | nothing |",
+            "| 1.70 | 1.6, nothing lost | **missed** |",
+            "| meeting, 10 publishers, 40 subscribers | not measured |",
             "3 audio slots | 50.0 KiB | 64 KiB | met |",
             "| 2,150 ns | **missed** |",
             "payload | 25 ns | 40 ns | met |",

@@ -74,12 +74,13 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         None => {
             let folder = arguments.page.parent().unwrap_or(Path::new(""));
             let link = arguments.chart.strip_prefix(folder).unwrap_or(&arguments.chart);
+            let section = table::section(&machine, &link.display().to_string(), &rows);
+            let page = replace(&page, "bench", &section)?;
             if let Some(folder) = arguments.chart.parent() {
                 fs::create_dir_all(folder).map_err(said(folder))?;
             }
             fs::write(&arguments.chart, chart::svg(&machine, &rows)).map_err(said(&arguments.chart))?;
-            let section = table::section(&machine, &link.display().to_string(), &rows);
-            replace(&page, "bench", &section)?
+            page
         }
     };
     fs::write(&arguments.page, page).map_err(said(&arguments.page))

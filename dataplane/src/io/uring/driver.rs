@@ -138,13 +138,14 @@ impl UringDriver {
     pub fn receive(&mut self, limit: usize, receiver: &mut impl TakeDatagrams) -> usize {
         let mut taken = 0;
         let mut given = false;
+        for place in 0..EXPECTED_AHEAD {
+            receiver.expect(self.sender_of(place));
+        }
         while taken < limit {
             let Some(completed) = self.ring.received.pop_front() else {
                 break;
             };
-            if let Some(from) = self.sender_of(EXPECTED_AHEAD - 1) {
-                receiver.expect(from);
-            }
+            receiver.expect(self.sender_of(EXPECTED_AHEAD - 1));
             taken += self.take(completed, receiver);
             if let Some(buffer) = completed.buffer {
                 self.buffers.give(buffer);
@@ -162,7 +163,7 @@ impl UringDriver {
         self.sender.send(batch, &mut self.ring, &mut self.counters);
     }
 
-    /// Who sent the message that is so far back among those that wait.
+    /// Who sent the message at this place among those that wait.
     fn sender_of(&mut self, place: usize) -> Option<SocketAddr> {
         let completed = self.ring.received.get(place)?;
         let len = usize::try_from(completed.result).ok()?;
