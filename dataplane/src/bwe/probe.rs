@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::cluster::{Cluster, Finding};
 use super::estimator::Demand;
 use super::feedback::Acked;
+use crate::forward::allocator::RISE_PERCENT;
 use crate::io::prefetch::prefetch;
 use crate::time::Time;
 
@@ -81,6 +82,7 @@ const PROVES: Duration = Duration::from_secs(2);
 
 /// What begins needs so much more room than what was there ([`crate::forward::allocator`]), and rates waver.
 const AS_BEFORE: f64 = 1.25;
+const _: () = assert!(AS_BEFORE * 100.0 > RISE_PERCENT as f64);
 
 /// After so many probes in a row that told nothing no more can be proven than the estimate says.
 const VAIN_MAX: u8 = 2;

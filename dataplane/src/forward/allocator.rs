@@ -9,7 +9,7 @@
 //! knows the time.
 
 /// The estimate must be so many percent of the new sum before anything rises.
-const RISE_PERCENT: u64 = 115;
+pub(crate) const RISE_PERCENT: u64 = 115;
 
 /// Steps of one slot: three layers, each with its temporal ones.
 pub const STEPS_MAX: usize = 6;

@@ -5,7 +5,8 @@
 //!
 //! A shard owns every session of its core, the rooms they are in and the tracks they publish; it is
 //! the only place that sees two sessions at once. The path of a packet: [`ingress`], the
-//! publication's ring, a subscriber's outbox, [`egress`]; between cores [`relaying`] hands it over.
+//! publication's ring, [`fan_out`], a subscriber's outbox, [`egress`]; between cores [`relaying`] hands it over to
+//! [`mirroring`].
 
 mod allocation;
 mod command;
@@ -15,11 +16,14 @@ pub mod counters;
 mod egress;
 mod entropy;
 mod event;
+mod fan_out;
+mod feedback;
 mod flows;
 mod handshakes;
 mod hearing;
 mod ingress;
 mod membership;
+mod mirroring;
 mod mirrors;
 mod moving;
 pub mod overload;

@@ -5,7 +5,7 @@
 
 use kall_shared::id::RoomId;
 
-use super::relaying::Awaited;
+use super::mirroring::Awaited;
 use crate::limits;
 use crate::shard::slab::Key;
 use crate::speakers::Contest;

@@ -223,7 +223,8 @@ impl Bars {
                 .iter()
                 .filter(|(key, _)| key.starts_with("core_syscall_") && !key.ends_with("io_uring_enter"))
                 .map(|(_, figures)| figures["per_packet"].as_f64().unwrap_or_default())
-                .sum::<f64>()
+                // A sum of nothing is minus zero.
+                .fold(0.0, |sum, calls| sum + calls)
         });
         let both = calls.zip(others);
         (
