@@ -31,6 +31,10 @@ use crate::domain::room::{Departure, JoinRequest, RoomHandle, Ticket};
 use crate::domain::token::{Claims, ResumeClaims, TokenRefused};
 use crate::domain::{Rejection, names, password, store_failed};
 
+/// Bytes that a connection has room for before it reads; an offer makes that grow. The library's own 128 KiB would be a
+/// gigabyte with eight thousand people who say little.
+const READ_BUFFER: usize = 4 << 10;
+
 /// How often the server pings, and thereby how soon it sees that a client is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -144,6 +148,7 @@ async fn open(
     upgrade
         .max_message_size(limits::FRAME)
         .max_frame_size(limits::FRAME)
+        .read_buffer_size(READ_BUFFER)
         .on_upgrade(move |socket| async move {
             app.sockets.fetch_add(1, Ordering::Relaxed);
             serve(&app, socket, address, admission).await;

@@ -1,5 +1,7 @@
 //! One packet of a publication for every slot that wants its layer: put into the outboxes, from which it is sealed later.
 
+use kall_shared::media::{Codec, Kind};
+
 use super::Shard;
 use crate::forward::slot::Slot;
 use crate::io::prefetch::prefetch;
@@ -7,7 +9,6 @@ use crate::session::outbox::Item;
 use crate::shard::slab::Key;
 use crate::speakers::ONSET;
 use crate::time::Time;
-use kall_shared::media::{Codec, Kind};
 
 /// A packet's place among those of its stream that came before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! What a peer reports and asks for over RTCP, both as a receiver and as a publisher.
 
+use kall_shared::media::Kind;
+
 use super::{Datagram, Shard};
 use crate::forward::keyframe::Meanwhile;
 use crate::session::DEFAULT_RTT;
@@ -8,7 +10,6 @@ use crate::session::outbox::Item;
 use crate::shard::slab::Key;
 use crate::time::Time;
 use crate::wire::rtcp::{self, Rtcp};
-use kall_shared::media::Kind;
 
 impl Shard {
     pub(super) fn on_rtcp(&mut self, now: Time, datagram: &mut Datagram<'_>) {

@@ -1,6 +1,10 @@
 //! A publisher's packet becomes one of the slot, or is withheld: which source it follows, which spatial and temporal layers
 //! of it go on, and under which numbers.
 
+use std::time::Duration;
+
+use kall_shared::media::Codec;
+
 use super::{Aim, Slot, Spatial};
 use crate::forward::layer_stream::LayerStream;
 use crate::forward::rewriter::{Out, Relation, SourceId, Withheld};
@@ -9,8 +13,6 @@ use crate::forward::turns::Turns;
 use crate::rtp::packet_ring::{PacketMeta, UNREAD};
 use crate::shard::slab::Key;
 use crate::time::Time;
-use kall_shared::media::Codec;
-use std::time::Duration;
 
 /// How long pictures may be late after a slot began: at twice the pace of the path, a key frame and what
 /// piled up behind it are gone by then.
