@@ -23,8 +23,8 @@ pub struct Incoming<'a> {
 
 /// Who takes datagrams.
 pub trait TakeDatagrams {
-    /// Said before each message is given: who sent the one that is [`EXPECTED_AHEAD`] places behind it, so that what that
-    /// one needs may be fetched; none when no more have come.
+    /// Said before each message is given, and for the first ones before all: who sent the one that is [`EXPECTED_AHEAD`]
+    /// places behind it, so that what that one needs may be fetched; none when no more have come.
     fn expect(&mut self, from: Option<SocketAddr>);
 
     /// Takes one.

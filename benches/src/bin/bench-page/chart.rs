@@ -37,9 +37,10 @@ text { fill: #f0f6fc }
 
 /// Whose row it is.
 fn class(name: &str) -> &'static str {
-    if name.starts_with("webrtc-srtp") || name.starts_with("tokio-uring") {
+    let is_one_of = |names: &[&str]| names.iter().any(|start| name.starts_with(start));
+    if is_one_of(&["webrtc-srtp", "tokio-uring", "crossbeam-channel"]) {
         "other"
-    } else if name.starts_with("floor") || name.starts_with("sendto") {
+    } else if is_one_of(&["floor", "copy", "sendto"]) {
         "floor"
     } else {
         "own"
