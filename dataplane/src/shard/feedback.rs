@@ -8,30 +8,16 @@ use crate::session::DEFAULT_RTT;
 use crate::session::downstream::Feedback;
 use crate::session::outbox::Item;
 use crate::shard::slab::Key;
+use crate::srtp::Inbound;
 use crate::time::Time;
 use crate::wire::rtcp::{self, Rtcp};
 
 impl Shard {
     pub(super) fn on_rtcp(&mut self, now: Time, datagram: &mut Datagram<'_>) {
-        let Some(key) = self.flow(&datagram.from) else {
+        let Some((key, len)) = self.open(now, datagram, Inbound::unprotect_rtcp) else {
             return;
-        };
-        let Some(session) = self.sessions.get_mut(key) else {
-            return;
-        };
-        let Some(keyed) = &mut session.transport.keyed else {
-            self.counters.drop_no_keys += 1;
-            return;
-        };
-        let len = match keyed.inbound.unprotect_rtcp(datagram.data) {
-            Ok(len) => len,
-            Err(refused) => return Self::count_refused(&mut self.counters, refused),
         };
         self.counters.rtcp_in += 1;
-        if session.transport.ice.on_authenticated_packet(now, datagram.from) {
-            self.counters.path_changes += 1;
-            session.on_path_change(now);
-        }
         for message in rtcp::packets(&datagram.data[..len]) {
             let Ok(message) = message else {
                 self.counters.drop_rtcp_malformed += 1;

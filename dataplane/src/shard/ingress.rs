@@ -18,7 +18,7 @@ use crate::session::formats::Format;
 use crate::session::incoming::{Stream, Unmapped};
 use crate::shard::slab::Key;
 use crate::shard::transmit::MAX_DATAGRAM;
-use crate::srtp::Refused;
+use crate::srtp::{Inbound, Refused};
 use crate::time::Time;
 use crate::wire::demux::{Class, classify};
 use crate::wire::rtp::Packet;
@@ -146,7 +146,36 @@ impl Shard {
         key
     }
 
-    pub(super) fn count_refused(counters: &mut Counters, refused: Refused) {
+    /// Opens a packet with the keys of the session that its address belongs to, and notes that the peer is heard from
+    /// there. None when there is no such session, or the packet is refused; that is counted.
+    pub(super) fn open<T>(
+        &mut self,
+        now: Time,
+        datagram: &mut Datagram<'_>,
+        unprotect: impl FnOnce(&mut Inbound, &mut [u8]) -> Result<T, Refused>,
+    ) -> Option<(Key, T)> {
+        let key = self.flow(&datagram.from)?;
+        let session = self.sessions.get_mut(key)?;
+        let Some(keyed) = &mut session.transport.keyed else {
+            self.counters.drop_no_keys += 1;
+            return None;
+        };
+        match unprotect(&mut keyed.inbound, datagram.data) {
+            Ok(opened) => {
+                if session.transport.ice.on_authenticated_packet(now, datagram.from) {
+                    self.counters.path_changes += 1;
+                    session.on_path_change(now);
+                }
+                Some((key, opened))
+            }
+            Err(refused) => {
+                Self::count_refused(&mut self.counters, refused);
+                None
+            }
+        }
+    }
+
+    fn count_refused(counters: &mut Counters, refused: Refused) {
         *match refused {
             Refused::Short => &mut counters.drop_srtp_short,
             Refused::Replay => &mut counters.drop_srtp_replay,
@@ -156,26 +185,14 @@ impl Shard {
     }
 
     fn on_rtp(&mut self, now: Time, datagram: &mut Datagram<'_>) {
-        let Some(key) = self.flow(&datagram.from) else {
+        let Some((key, opened)) = self.open(now, datagram, Inbound::unprotect_rtp) else {
             return;
         };
+        self.counters.rtp_in += 1;
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        let Some(keyed) = &mut session.transport.keyed else {
-            self.counters.drop_no_keys += 1;
-            return;
-        };
-        let opened = match keyed.inbound.unprotect_rtp(datagram.data) {
-            Ok(opened) => opened,
-            Err(refused) => return Self::count_refused(&mut self.counters, refused),
-        };
-        self.counters.rtp_in += 1;
         session.received.add(now, datagram.data.len());
-        if session.transport.ice.on_authenticated_packet(now, datagram.from) {
-            self.counters.path_changes += 1;
-            session.on_path_change(now);
-        }
         let Ok(packet) = Packet::parse(&datagram.data[..opened.len]) else {
             self.counters.drop_rtp_malformed += 1;
             return;

@@ -92,14 +92,18 @@ impl Bars {
             self.memory(
                 "memory",
                 "memory of a subscriber with 1 video and 3 audio slots",
-                64.0,
+                (64.0, "64 KiB"),
             ),
             self.memory(
                 "memory-16",
                 "the same with 13 video and 3 audio slots, 1 and 1 in use",
-                256.0,
+                (256.0, "256 KiB"),
             ),
-            self.memory("memory-16-in-use", "the same with all 16 in use", 256.0),
+            self.memory(
+                "memory-16-in-use",
+                "the same with all 16 in use",
+                (256.0, "256 KiB"),
+            ),
             self.idle(),
             self.cores(),
             (
@@ -162,14 +166,13 @@ impl Bars {
         )
     }
 
-    fn memory(&self, row: &'static str, what: &'static str, bar: f64) -> Judged {
+    fn memory(&self, row: &'static str, what: &'static str, bar: (f64, &'static str)) -> Judged {
         let kib = self.number(row, "bytes_of_one_more").map(|bytes| bytes / 1_024.0);
-        let bound = if bar == 64.0 { "64 KiB" } else { "256 KiB" };
         (
             what,
             kib.map(|kib| format!("{kib:.1} KiB")),
-            bound,
-            kib.map(|kib| kib <= bar),
+            bar.1,
+            kib.map(|kib| kib <= bar.0),
         )
     }
 
